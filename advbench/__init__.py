@@ -1,0 +1,39 @@
+"""advbench: how robust is an image classifier, and how sure can we be of the number?"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from advbench.attributions.explain import explain as explain
+    from advbench.bench.evaluate import evaluate as evaluate
+    from advbench.bench.runner import run as run
+    from advbench.datasets.load import load_samples as load_samples
+    from advbench.models.load import load_model as load_model
+    from advbench.report.render import report as report
+    from advbench.types import Outcomes as Outcomes
+    from advbench.types import ThreatModel as ThreatModel
+
+# Names are resolved on first use, so that `import advbench` and `advbench --help` do not load torch.
+_HOMES = {
+    "Outcomes": "advbench.types",
+    "ThreatModel": "advbench.types",
+    "evaluate": "advbench.bench.evaluate",
+    "explain": "advbench.attributions.explain",
+    "load_model": "advbench.models.load",
+    "load_samples": "advbench.datasets.load",
+    "report": "advbench.report.render",
+    "run": "advbench.bench.runner",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'advbench' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

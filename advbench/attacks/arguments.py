@@ -1,0 +1,33 @@
+"""What attacks check before they start."""
+
+from __future__ import annotations
+
+from advbench.types import ConfigError, ThreatModel, norm_name
+
+
+def radius(threat: ThreatModel) -> float:
+    """threat.eps, in input units. Raises ConfigError if there is none: the attack is no minimum-norm attack."""
+    if threat.eps is None:
+        raise ConfigError(f"threat.eps is None: this attack needs a radius in {norm_name(threat.norm)}")
+    return threat.eps
+
+
+def at_least_one(name: str, value: int) -> int:
+    """`value`. Raises ConfigError if it is below 1."""
+    if value < 1:
+        raise ConfigError(f"{name} must be at least 1, got {value}")
+    return value
+
+
+def positive(name: str, value: float) -> float:
+    """`value`. Raises ConfigError unless it is above 0."""
+    if not value > 0:
+        raise ConfigError(f"{name} must be positive, got {value}")
+    return value
+
+
+def at_least_zero(name: str, value: float) -> float:
+    """`value`. Raises ConfigError if it is below 0."""
+    if not value >= 0:
+        raise ConfigError(f"{name} must not be negative, got {value}")
+    return value

@@ -1,0 +1,101 @@
+"""Projected gradient descent with random starts and restarts. Madry et al. 2018, arXiv:1706.06083."""
+
+from __future__ import annotations
+
+from math import inf
+
+from torch import Tensor, nn
+
+from advbench.attacks.arguments import at_least_one, positive, radius
+from advbench.core import sampling
+from advbench.core.descent import descend, when_reached
+from advbench.core.draws import Draws
+from advbench.core.gradients import Gradient, attending, backprop, frozen
+from advbench.core.keep import keep_better, keep_strongest, nothing_kept
+from advbench.core.objectives import Objective, misclassify
+from advbench.core.projections import within
+from advbench.core.step_rules import StepRule, sparse_steepest, steepest
+from advbench.registry import attack
+from advbench.types import Evaluation, ThreatModel
+
+# The share of components that an l1 step leaves alone: arXiv:1904.13000, section 4.2.
+_L1_QUANTILE = 0.99
+
+
+@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:1706.06083", nested=True)
+def pgd(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    *,
+    draws: Draws,
+    targeted: bool = False,
+    steps: int = 40,
+    relative_step: float = 2.5,
+    step_size: float | None = None,
+    restarts: int = 1,
+    random_start: bool = True,
+    early_stop: bool = True,
+) -> Tensor:
+    """x_adv: the strongest iterate: an adversarial one, else that of highest cross entropy (lowest, if `targeted`).
+
+    relative_step: length of a step in units of eps / steps; step_size: the length itself, in input units, instead.
+    linf steps along the gradient's sign, l2 along its direction, l1 along the signs of its largest components (Tramer
+    and Boneh 2019). restarts: runs from different starts, each for the samples that survived all before it.
+    random_start: uniform in the ball; without it the first run starts at x. early_stop: leave a sample alone once it is
+    adversarial; `transfer` turns that off.
+    Raises ConfigError if threat.eps is None, steps or restarts < 1, or a step is not positive.
+    """
+    eps = radius(threat)
+    size = positive("relative_step", relative_step) * eps / at_least_one("steps", steps)
+    step, gradient = _STEPS[threat.norm](size if step_size is None else positive("step_size", step_size), threat)
+    kept = nothing_kept(x)
+    with frozen(model):
+        for run in range(at_least_one("restarts", restarts)):
+            left = (~kept.reached | (not early_stop)).nonzero()[:, 0]
+            if not len(left):
+                break
+            start = x[left]
+            if random_start or run > 0:
+                start = sampling.random_start(start, threat, draws.rows(left), counter=run)
+            found = descend(
+                start,
+                _among(left, misclassify(model, y, targeted=targeted)),
+                step=step,
+                steps=steps,
+                project=within(threat, x[left]),
+                gradient=gradient,
+                keep=keep_strongest,
+                stop=when_reached if early_stop else None,
+            )
+            kept = keep_better(kept, found.z, Evaluation(found.loss, found.reached), left, keep_strongest)
+    return kept.z
+
+
+def _among(left: Tensor, objective: Objective) -> Objective:
+    """The objective of the samples at `left`, for a loop that counts its rows from 0."""
+
+    def of_left(z: Tensor, rows: Tensor) -> Evaluation:
+        with attending(left[rows]):
+            return objective(z, left[rows])
+
+    return of_left
+
+
+def _steepest(size: float, threat: ThreatModel) -> tuple[StepRule, Gradient]:
+    return steepest(threat.norm, size), backprop
+
+
+def _sparse(size: float, threat: ThreatModel) -> tuple[StepRule, Gradient]:
+    """l1: the few components that a step moves must not be wasted on those that the box holds back."""
+
+    def gradient(objective: Objective, z: Tensor, rows: Tensor) -> tuple[Evaluation, Tensor]:
+        evaluation, grad = backprop(objective, z, rows)
+        held = ((z <= threat.low) & (grad > 0)) | ((z >= threat.high) & (grad < 0))
+        return evaluation, grad.masked_fill(held, 0.0)
+
+    return sparse_steepest(_L1_QUANTILE, size), gradient
+
+
+_STEPS = {1.0: _sparse, 2.0: _steepest, inf: _steepest}

@@ -1,0 +1,1 @@
+"""Attacks that need nothing of the victim: examples are made elsewhere and handed over. See advbench.attacks."""

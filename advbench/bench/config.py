@@ -1,0 +1,182 @@
+"""A matrix read from YAML: checked whole before any work, every error one line that names file, line and key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+from advbench.bench.entries import DefenseChoice, read_attacks, read_defenses
+from advbench.bench.excludes import Exclude, read_excludes
+from advbench.bench.jobs import Choice, DataChoice, Threat
+from advbench.bench.model_entries import ModelChoice, read_models, read_substitute
+from advbench.bench.parameters import resolve_path
+from advbench.bench.sections import each, integer, read_norm, read_radius, table, word
+from advbench.bench.yaml_loader import Node, load_yaml, placing
+from advbench.registry import ATTACKS, ATTRIBUTIONS, CONTROLS, DATASETS
+from advbench.types import Radius, ThreatModel, norm_name
+
+__all__ = ["Choice", "DataChoice", "DefenseChoice", "Exclude", "Matrix", "ModelChoice", "Threat", "load_matrix"]
+
+KEYS = (
+    *("schema", "question", "seed", "precision", "data", "models", "defenses", "threats"),
+    *("attacks", "controls", "explain", "exclude"),
+)
+REQUIRED = ("question", "data", "models", "threats")
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One benchmark: a question and the axes whose product answers it. Axes are expanded into single points."""
+
+    path: Path
+    question: str
+    seed: int
+    data: DataChoice
+    models: tuple[ModelChoice, ...]
+    defenses: tuple[DefenseChoice, ...]
+    threats: tuple[Threat, ...]
+    attacks: tuple[Choice, ...]
+    controls: tuple[Choice, ...]
+    explain: tuple[str, ...]
+    exclude: tuple[Exclude, ...]
+    precision: Literal["float32", "bfloat16"] = "float32"
+    allow_code: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the folder under results/ is called."""
+        return self.path.stem
+
+
+def load_matrix(path: Path | str, *, allow_code: bool = False) -> Matrix:
+    """The matrix in the YAML file `path`. Nothing is trained, downloaded or run; files it names must exist.
+
+    allow_code: accept models given as `python:module:function`.
+    Raises ConfigError on the first thing that is wrong.
+    """
+    root = load_yaml(Path(path))
+    sections = table(root, KEYS, REQUIRED)
+    if "attacks" not in sections and "controls" not in sections:
+        raise root.error("needs 'attacks' or 'controls'")
+    if "schema" in sections and sections["schema"].value != 1:
+        raise sections["schema"].error(f"must be 1, got {sections['schema'].kind}")
+    data = _data(sections["data"])
+    threats = _threats(sections["threats"])
+    attacks = read_attacks(sections.get("attacks"), ATTACKS, lambda node: read_substitute(node, allow_code))
+    controls = read_attacks(sections.get("controls"), CONTROLS, lambda node: read_substitute(node, allow_code))
+    models = read_models(sections["models"], allow_code)
+    defenses = read_defenses(sections.get("defenses"), threats, root)
+    return Matrix(
+        path=Path(path),
+        question=_question(sections["question"]),
+        seed=integer(sections, "seed", default=0, lowest=0),
+        data=data,
+        models=models,
+        defenses=defenses,
+        threats=threats,
+        attacks=attacks,
+        controls=controls,
+        explain=tuple(_explain(node) for node in each(sections.get("explain"))),
+        exclude=read_excludes(sections.get("exclude"), models, defenses, attacks, controls),
+        precision=_precision(sections.get("precision")),
+        allow_code=allow_code,
+    )
+
+
+def _question(node: Node) -> str:
+    text = word(node).strip()
+    if not text:
+        raise node.error("is empty; say what this matrix answers")
+    return text
+
+
+def _precision(node: Node | None) -> Literal["float32", "bfloat16"]:
+    match "float32" if node is None else node.value:
+        case "float32":
+            return "float32"
+        case "bfloat16":
+            return "bfloat16"
+    assert node is not None
+    raise node.error(f"must be float32 or bfloat16, got {node.kind}")
+
+
+def _explain(node: Node) -> str:
+    with placing(node):
+        return ATTRIBUTIONS[word(node)].name
+
+
+def _data(node: Node) -> DataChoice:
+    if isinstance(node.value, str):
+        return DataChoice(dataset_spec(node, "test"))
+    fields = table(node, ("name", "split", "count", "choose", "train", "root", "size"), ("name",))
+    choose = _choose(fields.get("choose"))
+    if choose == "all" and "count" in fields:
+        raise fields["count"].error("does not go with choose: all")
+    split = word(fields["split"]) if "split" in fields else "test"
+    return DataChoice(
+        name=dataset_spec(fields["name"], split),
+        split=split,
+        count=integer(fields, "count", lowest=1) if "count" in fields else None,
+        choose=choose,
+        train=dataset_spec(fields["train"], "train") if "train" in fields else None,
+        root=str(resolve_path(fields["root"], word(fields["root"]))) if "root" in fields else None,
+        size=integer(fields, "size", lowest=1) if "size" in fields else None,
+    )
+
+
+def _choose(node: Node | None) -> Literal["stratified", "first", "all"]:
+    match "stratified" if node is None else node.value:
+        case "stratified":
+            return "stratified"
+        case "first":
+            return "first"
+        case "all":
+            return "all"
+    assert node is not None
+    raise node.error(f"must be stratified, first or all, got {node.kind}")
+
+
+def dataset_spec(node: Node, split: str) -> str:
+    """A dataset's name, or KIND:PATH with the path made absolute; {split} in the path stays, but that file must be."""
+    kind, colon, rest = word(node).partition(":")
+    with placing(node):
+        DATASETS[kind]
+    if not colon:
+        return kind
+    path, _, labels_of = rest.partition("#")
+    absolute = f"{kind}:{resolve_path(node, path, split)}"
+    # A "#" in the path itself must not be taken for the mark of `labels_of`.
+    return f"{absolute}#{labels_of}" if labels_of or "#" in absolute else absolute
+
+
+def _threats(node: Node) -> tuple[Threat, ...]:
+    """The threats at `node`. Two of one norm, both with or both without radii, are refused: a cell covers a grid."""
+    threats: list[Threat] = []
+    for item in each(node):
+        threat = _threat(item)
+        if any(other.norm == threat.norm and (other.eps is None) == (threat.eps is None) for other in threats):
+            raise item.error(f"repeats the norm {norm_name(threat.norm)}; write one threat with all its eps")
+        threats.append(threat)
+    return tuple(threats)
+
+
+def _threat(node: Node) -> Threat:
+    fields = table(node, ("norm", "eps"), ("norm",))
+    norm = read_norm(fields["norm"])
+    if "eps" not in fields:
+        return Threat(norm, None, node.line)
+    radii = [(_radius_in(item, norm), item) for item in each(fields["eps"])]
+    radii.sort(key=lambda pair: pair[0].exact)
+    for (lower, _), (upper, item) in pairwise(radii):
+        if lower.exact == upper.exact:
+            raise item.error(f"= {upper} stands twice in the grid")
+    return Threat(norm, tuple(radius for radius, _ in radii), node.line)
+
+
+def _radius_in(node: Node, norm: float) -> Radius:
+    radius = read_radius(node)
+    with placing(node):
+        ThreatModel(norm, float(radius))
+    return radius

@@ -1,0 +1,162 @@
+"""Attacks, controls and defenses of a matrix: names from the registry, parameters checked, axes expanded."""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from torch import nn
+
+from advbench.bench.goals import GOALS
+from advbench.bench.jobs import Choice, Threat
+from advbench.bench.parameters import Special, expand_parameters, unknown
+from advbench.bench.sections import each, read_norm, read_radius
+from advbench.bench.yaml_loader import Node, placing
+from advbench.defenses.settings import Training
+from advbench.registry import ATTACKS, DEFENSES, AttackInfo, Registry, nearest
+from advbench.types import ConfigError, Json, Radius, ThreatModel, norm_name, norm_of
+
+TRAINING = inspect.signature(Training, eval_str=True).parameters
+
+
+@dataclass(frozen=True)
+class DefenseChoice:
+    """One point of a defense entry. norm, eps: what a training defense trains against; training: how."""
+
+    name: str
+    params: Mapping[str, Json]
+    line: int
+    stage: Literal["none", "training", "inference"]
+    norm: float | None
+    eps: Radius | None
+    training: Training
+
+    def facts(self) -> dict[str, Json]:
+        """Everything that may tell two defenses of one name apart."""
+        radius: dict[str, Json] = {} if self.eps is None else {"norm": str(self.norm), "eps": str(self.eps)}
+        return {**self.params, **radius, **asdict(self.training)}
+
+
+def named(item: Node) -> tuple[str, Mapping[str, Node], Node]:
+    """The name, the parameters and the node for errors of an entry: `pgd` or `{pgd: {steps: 10}}`."""
+    if isinstance(item.value, str):
+        return item.value, {}, replace(item, path=f"{item.path}.{item.value}")
+    if not isinstance(item.value, Mapping) or len(item.value) != 1:
+        raise item.error(f"must be a name or a table with one name, such as {{name: {{key: value}}}}, got {item.kind}")
+    ((name, owner),) = item.value.items()
+    if owner.value is None:
+        return name, {}, owner
+    if not isinstance(owner.value, Mapping):
+        raise owner.error(f"must be a table of parameters, got {owner.kind}")
+    return name, owner.value, owner
+
+
+def no_such(item: Node, kind: str, name: str, names: Sequence[str]) -> ConfigError:
+    """`FILE:LINE: PLACE: no KIND named 'NAME'; did you mean ...?`, where words beside the registry's are allowed."""
+    near = nearest(name, list(names)) or f"allowed: {', '.join(names)}"
+    return ConfigError(f"{item.file}:{item.line}: {item.path}: no {kind} named {name!r}; {near.strip()}")
+
+
+def read_attacks(node: Node | None, registry: Registry[AttackInfo], substitute: Special) -> tuple[Choice, ...]:
+    """Every point of the entries at `node`, in order. substitute: reads a parameter that is a model."""
+    specials: dict[object, Special] = {nn.Module: substitute, collections.abc.Callable: _callables}
+    return tuple(choice for item in each(node) for choice in _attack(item, registry, specials))
+
+
+def _attack(item: Node, registry: Registry[AttackInfo], specials: Mapping[object, Special]) -> list[Choice]:
+    name, fields, owner = named(item)
+    with placing(item):
+        parameters = registry[name].parameters()
+    takes_goal = "goal" in fields and "goal" not in parameters
+    goals = [_goal(value) for value in each(fields["goal"])] if takes_goal else ["untargeted"]
+    own = {key: value for key, value in fields.items() if not (takes_goal and key == "goal")}
+    allowed = {**parameters, "goal": _GOAL} if "goal" not in parameters else parameters
+    for key, value in own.items():
+        if key not in parameters:
+            raise unknown(value, owner, "parameter", key, list(allowed))
+    points = expand_parameters(own, parameters, owner, specials)
+    return [Choice(name, point, item.line, goal) for goal in goals for point in points]
+
+
+_GOAL = inspect.Parameter("goal", inspect.Parameter.KEYWORD_ONLY, default="untargeted", annotation=str)
+
+
+def _goal(node: Node) -> str:
+    if isinstance(node.value, str) and node.value in GOALS:
+        return node.value
+    if isinstance(node.value, int) and not isinstance(node.value, bool) and node.value >= 0:
+        return str(node.value)
+    near = nearest(node.text, list(GOALS)).strip()
+    raise node.error(f"must be {', '.join(GOALS)} or a class index, got {node.kind}" + (f"; {near}" if near else ""))
+
+
+def _callables(item: Node) -> list[Json]:
+    """An attack as a parameter of another one: {name, params}, resolved when the cell runs."""
+    return [{"name": choice.name, "params": choice.params} for choice in _attack(item, ATTACKS, {})]
+
+
+def read_defenses(node: Node | None, threats: Sequence[Threat], root: Node) -> tuple[DefenseChoice, ...]:
+    """Every point of the defense entries; undefended alone if there are none.
+
+    A training defense without eps trains against the largest radius of the first threat (of its norm) that has one.
+    """
+    if node is None:
+        return (DefenseChoice("none", {}, root.line, "none", None, None, Training()),)
+    return tuple(choice for item in each(node) for choice in _defense(item, threats))
+
+
+def _defense(item: Node, threats: Sequence[Threat]) -> list[DefenseChoice]:
+    name, fields, owner = named(item)
+    stage, own = _defense_parameters(name, item)
+    radius = _RADIUS if stage == "training" else {}
+    parameters = {**TRAINING, **radius, **own}
+    choices = []
+    for point in expand_parameters(fields, parameters, owner, {Radius: _radii, Threat: _norms}):
+        norm, eps = _trained_against(point, threats, owner) if radius else (None, None)
+        with placing(owner):
+            training = Training(**{key: point[key] for key in TRAINING if key not in own})  # type: ignore[arg-type]
+        params = {key: point[key] for key in own}
+        choices.append(DefenseChoice(name, params, item.line, stage, norm, eps, training))
+    return choices
+
+
+def _defense_parameters(
+    name: str, item: Node
+) -> tuple[Literal["none", "training", "inference"], Mapping[str, inspect.Parameter]]:
+    if name == "none":
+        return "none", {}
+    if name not in DEFENSES:
+        raise no_such(item, "defense", name, ["none", *DEFENSES.names()])
+    entry = DEFENSES[name]
+    return entry.info.stage, entry.parameters()
+
+
+# Beside a training defense's own parameters: the threat it is trained against. The annotations only pick the reader.
+_RADIUS = {
+    "norm": inspect.Parameter("norm", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Threat),
+    "eps": inspect.Parameter("eps", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Radius),
+}
+
+
+def _radii(node: Node) -> list[Json]:
+    return [str(read_radius(node))]
+
+
+def _norms(node: Node) -> list[Json]:
+    return [norm_name(read_norm(node))]
+
+
+def _trained_against(point: Mapping[str, Json], threats: Sequence[Threat], owner: Node) -> tuple[float, Radius]:
+    given = {key: str(point[key]) for key in _RADIUS if point.get(key) is not None}
+    norms = [norm_of(given["norm"])] if "norm" in given else [threat.norm for threat in threats if threat.eps]
+    radii = [threat.eps[-1] for threat in threats if threat.eps and threat.norm in norms[:1]]
+    eps = Radius(given["eps"]) if "eps" in given else next(iter(radii), None)
+    if eps is None:
+        raise owner.error("needs eps: no threat of this norm has a radius to train against")
+    norm = norms[0] if norms else float("inf")
+    with placing(owner):
+        ThreatModel(norm, float(eps))
+    return norm, eps

@@ -1,0 +1,151 @@
+"""One attack on one model over a grid of radii, judged. Batch, device and engine change nothing in the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from advbench.bench.goals import check_goal
+from advbench.bench.judge import inside
+from advbench.bench.ledger import Ledger
+from advbench.bench.scene import Assault, Execution, run_attack, set_scene, strike
+from advbench.models.prepare import Precision
+from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry, nearest
+from advbench.types import ConfigError, Outcomes, Radius, ThreatModel, norm_name
+
+
+def evaluate(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    attack: str = "pgd",
+    threat: ThreatModel,
+    goal: str = "untargeted",
+    seed: int = 0,
+    sample_ids: Tensor | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
+    micro_batch: int | None = None,
+    **params: object,
+) -> Outcomes:
+    """Attack x (B, C, H, W) in [0, 1] with labels y (B,) and judge the result: B rows, with x_adv (B, C, H, W).
+
+    attack: name of an attack or a control; params: its own. goal: untargeted, random, least_likely, next or a class
+    index. sample_ids (B,) int64 fix each sample's random numbers (default 0 .. B - 1). device: where to compute
+    (default: where x is); the rows come back on the CPU. Raises ConfigError on what cannot be evaluated.
+    """
+    entry = CONTROLS[attack] if attack in CONTROLS else ATTACKS[attack]
+    grid = None if threat.eps is None else (Radius(repr(threat.eps)),)
+    return evaluate_grid(
+        model,
+        x,
+        y,
+        sample_ids,
+        assault=Assault(entry, params, goal, seed),
+        norm=threat.norm,
+        grid=grid,
+        execution=Execution(device, precision, micro_batch),
+    )
+
+
+def evaluate_grid(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    sample_ids: Tensor | None,
+    *,
+    assault: Assault,
+    norm: float,
+    grid: Sequence[Radius] | None,
+    execution: Execution,
+) -> Outcomes:
+    """The rows of one cell: for each radius of the increasing grid (None: minimum-norm) the B samples in order.
+
+    An example found at one radius counts at every radius whose ball holds it (evidence "carried"). The radii of an
+    attack declared `nested` run downwards, and a sample that held in a ball is not attacked again in the smaller ones
+    inside it (evidence "nested"); those of other attacks run upwards.
+    """
+    threat = ThreatModel(norm, None)
+    check_assault(assault, threat, grid)
+    check_images(x, y, threat)
+    scene = set_scene(model, x, y, sample_ids, assault=assault, execution=execution)
+    radii = [None] if grid is None else [float(radius) for radius in grid]
+    ledger = Ledger(scene, radii)
+    nested = assault.entry.info.nested
+    for k in reversed(range(len(radii))) if nested else range(len(radii)):
+        rows = ledger.open_rows(k)
+        if not len(rows):
+            continue
+        verdict, watched = strike(scene, rows, threat.at(radii[k]))
+        ledger.write(k, rows, verdict, watched)
+        for other, eps in enumerate(radii):
+            fits = verdict.reached & inside(verdict.distances[norm], eps)
+            ledger.carry(other, rows[fits], source=k)
+            if nested and other < k:
+                ledger.close(other, rows[~verdict.reached])
+    return ledger.outcomes()
+
+
+def trajectories(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    sample_ids: Tensor | None,
+    *,
+    assault: Assault,
+    threat: ThreatModel,
+    execution: Execution,
+) -> Tensor:
+    """Predicted class (B, T) int64 at each forward pass of the attack on each sample, -1 after its last one.
+
+    The same attack is run once more with the books open, in float32. Clean errors, which are not attacked, have -1
+    throughout.
+    """
+    scene = set_scene(model, x, y, sample_ids, assault=assault, execution=execution)
+    rows = ((scene.clean_pred == scene.y) & (scene.goal >= 0)).nonzero()[:, 0]
+    _, watched = run_attack(scene, rows, threat, "float32", tracing=True)
+    seen = watched.trajectory()
+    table = seen.new_full((len(x), seen.shape[1]), -1)
+    table[rows] = seen
+    return table.cpu()
+
+
+def check_parameters(entry: Entry[AttackInfo], params: Mapping[str, object]) -> None:
+    """Raise ConfigError if `params` names something that the attack does not have."""
+    known = list(entry.parameters())
+    for name in params:
+        if name not in known:
+            has = f"It has: {', '.join(known)}" if known else "It has none"
+            raise ConfigError(f"{entry.name} has no parameter {name!r}; {nearest(name, known)}{has}")
+
+
+def check_assault(assault: Assault, threat: ThreatModel, grid: Sequence[Radius] | None) -> None:
+    """Raise ConfigError for an attack that cannot do what is asked: norm, radius, goal, parameters."""
+    entry = assault.entry
+    check_parameters(entry, assault.params)
+    check_goal(assault.goal)
+    if assault.goal != "untargeted" and not entry.can_target:
+        raise ConfigError(f"{entry.name} cannot be targeted: its goal must be untargeted, got {assault.goal!r}")
+    if threat.norm not in entry.info.norms:
+        norms = ", ".join(map(norm_name, entry.info.norms))
+        raise ConfigError(f"{entry.name} does not work in {norm_name(threat.norm)}; it has: {norms}")
+    if grid is None and not entry.info.minimum_norm:
+        raise ConfigError(f"{entry.name} needs a radius: threat.eps is None and it is no minimum-norm attack")
+    for radius in grid or ():
+        threat.at(float(radius))
+
+
+def check_images(x: Tensor, y: Tensor, threat: ThreatModel) -> None:
+    """Raise ConfigError for images or labels that no attack may be given."""
+    if x.dim() != 4 or x.dtype != torch.float32:
+        raise ConfigError(f"x must be float32 images (B, C, H, W), got {x.dtype} of shape {tuple(x.shape)}")
+    if y.shape != x.shape[:1] or y.dtype != torch.int64:
+        raise ConfigError(f"y must be int64 labels ({len(x)},), got {y.dtype} of shape {tuple(y.shape)}")
+    if len(x) and not (float(x.min()) >= threat.low and float(x.max()) <= threat.high):
+        raise ConfigError(
+            f"images must lie in [{threat.low:g}, {threat.high:g}], got [{float(x.min()):g}, {float(x.max()):g}]; "
+            "divide by 255, and put the normalisation inside the model"
+        )

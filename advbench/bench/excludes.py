@@ -1,0 +1,97 @@
+"""Cells that the author of a matrix leaves out, each rule with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from advbench.bench.entries import DefenseChoice
+from advbench.bench.goals import GOALS
+from advbench.bench.jobs import Choice
+from advbench.bench.model_entries import ModelChoice
+from advbench.bench.parameters import read_value, unknown
+from advbench.bench.sections import each, read_norm, word
+from advbench.bench.yaml_loader import Node
+from advbench.registry import ATTACKS, CONTROLS, nearest
+from advbench.types import ConfigError, Json, norm_name
+
+NAMES = ("attack", "model", "defense", "goal", "norm")
+
+
+@dataclass(frozen=True)
+class Exclude:
+    """A rule: a cell goes if each name and each attack parameter given here has one of the values given.
+
+    names: values of attack, model, defense, goal, norm ("linf"). place: `FILE:LINE: exclude[0]`, for errors.
+    """
+
+    names: Mapping[str, tuple[str, ...]]
+    params: Mapping[str, tuple[Json, ...]]
+    because: str
+    place: str
+
+    def matches(self, names: Mapping[str, str], params: Mapping[str, Json]) -> bool:
+        """Is the cell with these names and attack parameters left out?"""
+        by_name = all(names[key] in values for key, values in self.names.items())
+        return by_name and all(key in params and params[key] in values for key, values in self.params.items())
+
+
+def read_excludes(
+    node: Node | None,
+    models: Sequence[ModelChoice],
+    defenses: Sequence[DefenseChoice],
+    attacks: Sequence[Choice],
+    controls: Sequence[Choice],
+) -> tuple[Exclude, ...]:
+    """The rules at `node`. Raises ConfigError on names and parameters that nothing in the matrix has."""
+    methods = [*attacks, *controls]
+    present = {
+        "attack": {choice.name for choice in methods},
+        "model": {choice.label for choice in models},
+        "defense": {choice.name for choice in defenses},
+        "goal": {choice.goal for choice in methods} | set(GOALS),
+    }
+    return tuple(_exclude(item, present, methods) for item in each(node))
+
+
+def _exclude(item: Node, present: Mapping[str, set[str]], methods: Sequence[Choice]) -> Exclude:
+    if not isinstance(item.value, Mapping):
+        raise item.error(f"must be a table such as {{attack: pgd, because: too slow}}, got {item.kind}")
+    fields = dict(item.value)
+    if "because" not in fields:
+        raise item.error("needs the key 'because'")
+    because = word(fields.pop("because"))
+    if not fields:
+        raise item.error("names nothing to leave out")
+    names = {key: _names(fields.pop(key), present.get(key, set())) for key in NAMES if key in fields}
+    candidates = [choice for choice in methods if choice.name in names.get("attack", (choice.name,))]
+    params = {key: _values(key, value, item, candidates) for key, value in fields.items()}
+    return Exclude(names, params, because, f"{item.file}:{item.line}: {item.path}")
+
+
+def _names(node: Node, present: set[str]) -> tuple[str, ...]:
+    if node.path.endswith(".norm"):
+        return tuple(norm_name(read_norm(value)) for value in each(node))
+    for value in each(node):
+        if value.text not in present:
+            near = nearest(value.text, sorted(present)) or f"it has: {', '.join(sorted(present))}"
+            raise value.error(f"= {value.text!r} is not in this matrix; {near.strip()}")
+    return tuple(value.text for value in each(node))
+
+
+def _values(key: str, node: Node, owner: Node, candidates: Sequence[Choice]) -> tuple[Json, ...]:
+    """The values of an attack parameter, checked by the first attack of the matrix that has it."""
+    for choice in candidates:
+        if key in choice.params:
+            registry = ATTACKS if choice.name in ATTACKS else CONTROLS
+            annotation = registry[choice.name].parameters()[key].annotation
+            return tuple(read_value(value, annotation) for value in each(node))
+    known = sorted({name for choice in candidates for name in choice.params})
+    raise unknown(node, owner, "key", key, [*NAMES, "because", *known])
+
+
+def refuse_idle(rules: Sequence[Exclude], used: set[str]) -> None:
+    """Raise ConfigError on a rule that matched no cell: it says something else than its author means."""
+    for rule in rules:
+        if rule.place not in used:
+            raise ConfigError(f"{rule.place} matches no cell")

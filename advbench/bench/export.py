@@ -1,0 +1,137 @@
+"""Stored summaries as tables for other programs: CSV, JSON, LaTeX, Markdown, parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from advbench.bench.cell_folder import CELL
+from advbench.bench.status import CellState, cell_states, matrix_folders
+from advbench.bench.summary import COLUMNS, blank
+from advbench.store import read_json
+from advbench.types import ConfigError, Json
+
+Row = Mapping[str, Json]
+# A spreadsheet takes a cell that begins with one of these as a formula (OWASP, CSV injection).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>|#&])")
+_PRINTED = ("model", "defense", "attack", "goal", "norm", "eps", "n", "clean", "robust", "95 % interval", "median")
+
+
+def export(path: Path, form: str) -> bytes:
+    """The rows of every cell under `path` in the format `form`. Raises ConfigError on another format or no results."""
+    if form not in FORMATS:
+        raise ConfigError(f"no format {form!r}; there are: {', '.join(FORMATS)}")
+    return FORMATS[form](rows_under(path))
+
+
+def rows_under(path: Path) -> list[Row]:
+    """A row of `summary.COLUMNS` per (cell, eps), in the order of the matrix; cells without a result are empty."""
+    states = [state for folder in matrix_folders(path) for state in cell_states(folder)]
+    return [row for state in states if state.status != "skipped" for row in _rows(state)]
+
+
+def _rows(state: CellState) -> Sequence[Row]:
+    if state.status != "done":
+        return blank(state.labels, state.eps, state.status)
+    record = cast("Mapping[str, Sequence[Row]]", read_json(state.folder / CELL))
+    return record["summary"]
+
+
+def to_csv(rows: Sequence[Row]) -> bytes:
+    """RFC 4180, UTF-8. Text that a spreadsheet would run as a formula gets a ' in front."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow(COLUMNS)
+    writer.writerows([_guarded(row[name]) for name in COLUMNS] for row in rows)
+    return buffer.getvalue().encode()
+
+
+def to_json(rows: Sequence[Row]) -> bytes:
+    """{"schema": 1, "rows": [...]}, with null for what is empty."""
+    content = {"schema": 1, "rows": [{name: row[name] for name in COLUMNS} for row in rows]}
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+def to_parquet(rows: Sequence[Row]) -> bytes:
+    """The columns with their types; null for what is empty."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    words = {"model", "defense", "attack", "goal", "norm", "eps", "status"}
+    kinds = {name: pa.string() if name in words else pa.int64() if name == "n" else pa.float64() for name in COLUMNS}
+    table = pa.table({name: pa.array([row[name] for row in rows], kinds[name]) for name in COLUMNS})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def to_latex(rows: Sequence[Row]) -> bytes:
+    """A booktabs table (needs the package booktabs); every name escaped."""
+    lines = [r"\begin{tabular}{llllllrrrrr}", r"\toprule", _latex_line(_PRINTED), r"\midrule"]
+    lines += [_latex_line(_printed(row)) for row in rows]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def to_markdown(rows: Sequence[Row]) -> bytes:
+    """A pipe table; every name escaped."""
+    lines = [
+        _PRINTED,
+        ["---"] * 6 + ["---:"] * 5,
+        *([_MARKDOWN.sub(r"\\\1", text) for text in _printed(row)] for row in rows),
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines).encode()
+
+
+FORMATS: Mapping[str, Callable[[Sequence[Row]], bytes]] = {
+    "csv": to_csv,
+    "json": to_json,
+    "latex": to_latex,
+    "markdown": to_markdown,
+    "parquet": to_parquet,
+}
+
+
+def _guarded(value: Json) -> Json:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    return " & ".join("".join(_LATEX.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
+
+
+def _printed(row: Row) -> list[str]:
+    """The row for reading: shares in percent with one decimal; a cell without a result says so."""
+    names = [printable(str(row[name])) for name in _PRINTED[:5]]
+    eps = "" if row["eps"] is None else str(row["eps"])
+    if row["status"] != "done":
+        return [*names, eps, "", "", str(row["status"]), "", ""]
+    median = row["median_distance"]
+    return [
+        *names,
+        eps,
+        str(row["n"]),
+        _percent(row["clean_accuracy"]),
+        _percent(row["robust_accuracy"]),
+        f"{_percent(row['ci_low'])} - {_percent(row['ci_high'])}",
+        "" if median is None else f"{median:.4g}",
+    ]
+
+
+def _percent(share: Json) -> str:
+    return f"{100 * share:.1f}" if isinstance(share, float) else ""
+
+
+def printable(text: str) -> str:
+    """`text` without control characters: a name must not move the cursor or break a line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,0 +1,45 @@
+"""What a run says while it works: one line per cell, the failures again at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from advbench.bench.export import printable
+from advbench.bench.run_cell import Finished
+from advbench.types import Json
+
+
+def ended_line(cell: Finished) -> str:
+    """ "done    small_cnn / none / pgd / linf   robust 0.1: 93.4 %, 0.2: 10.0 %   4.1 s"."""
+    if cell.status == "failed":
+        return f"failed  {name_of(cell.labels)}   {printable(cell.error)}   (log: {cell.folder})"
+    return f"{cell.status:7} {name_of(cell.labels)}   robust {_shares(cell.summary)}   {cell.seconds:.1f} s"
+
+
+def final_lines(cells: Sequence[Finished], selected: int) -> list[str]:
+    """The failures once more, and how many cells have a result."""
+    failed = [cell for cell in cells if cell.status == "failed"]
+    whole = sum(cell.status in ("done", "stored") for cell in cells)
+    return [*map(ended_line, failed), f"{whole} of {selected} cells done, {len(failed)} failed"]
+
+
+def robust_so_far(cell: Finished) -> str:
+    """For a progress bar: the last cell's robust accuracy."""
+    return "failed" if cell.status == "failed" else f"robust {_shares(cell.summary[-1:])}"
+
+
+def name_of(labels: Mapping[str, str]) -> str:
+    """ "small_cnn / none / pgd / linf": model, defense, attack, the goal if there is one, norm."""
+    goal = labels.get("goal", "")
+    parts = [labels.get("model"), labels.get("defense"), labels.get("attack"), goal, labels.get("norm")]
+    return " / ".join(printable(part) for part in parts if part and part != "untargeted")
+
+
+def _shares(summary: Sequence[Mapping[str, Json]]) -> str:
+    return ", ".join(_share(row) for row in summary)
+
+
+def _share(row: Mapping[str, Json]) -> str:
+    robust = row["robust_accuracy"]
+    eps = "" if row["eps"] is None else f"{row['eps']}: "
+    return f"{eps}{100 * robust:.1f} %" if isinstance(robust, float) else f"{eps}no samples"

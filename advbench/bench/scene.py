@@ -1,0 +1,148 @@
+"""One attack on one model and one batch, before a radius is chosen; and the act itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from advbench.bench.goals import targets
+from advbench.bench.judge import Verdict, judge
+from advbench.core.draws import Draws
+from advbench.core.gradients import in_pieces
+from advbench.core.losses import margin
+from advbench.models.predict import predict
+from advbench.models.prepare import Precision, Prepared, prepare
+from advbench.models.watch import Watched
+from advbench.registry import AttackInfo, Entry
+from advbench.types import ConfigError, ThreatModel
+
+# A sample that held in reduced precision goes on in float32 if its margin has fallen below this share of the clean one.
+SCREEN_MARGIN = 0.25
+
+
+@dataclass(frozen=True)
+class Assault:
+    """Which attack, towards what, with which random numbers. params: resolved values of the attack's own parameters."""
+
+    entry: Entry[AttackInfo]
+    params: Mapping[str, object] = field(default_factory=dict)
+    goal: str = "untargeted"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How it is carried out: device (None: where x is), precision, micro-batch (None: found by a probe)."""
+
+    device: str | None = None
+    precision: Precision = "float32"
+    micro_batch: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Everything about an evaluation that does not depend on the radius."""
+
+    model: nn.Module  # untouched, float32: the judge's
+    assault: Assault
+    params: Mapping[str, object]  # the assault's, with its models prepared
+    x: Tensor  # (B, C, H, W)
+    y: Tensor  # (B,) labels
+    target: Tensor  # (B,) class to reach, -1 for none
+    draws: Draws
+    clean_pred: Tensor  # (B,)
+    margin_clean: Tensor  # (B,)
+    prepared: Mapping[Precision, Prepared]
+    precision: Precision
+    micro_batch: int
+
+    @property
+    def targeted(self) -> bool:
+        return self.assault.goal != "untargeted"
+
+    @property
+    def goal(self) -> Tensor:
+        """The y that the attack is given: what to reach if targeted, else what to leave."""
+        return self.target if self.targeted else self.y
+
+
+def set_scene(
+    model: nn.Module, x: Tensor, y: Tensor, sample_ids: Tensor | None, *, assault: Assault, execution: Execution
+) -> Scene:
+    """Look at the clean samples, choose the targets and make the model fast to attack."""
+    place = torch.device(execution.device) if execution.device else x.device
+    x, y, model = x.to(place), y.to(place), model.to(place)
+    ids = torch.arange(len(x)) if sample_ids is None else sample_ids
+    draws = Draws(assault.seed, ids.to(place))
+    full = prepare(model, x, micro_batch=execution.micro_batch)
+    prepared: dict[Precision, Prepared] = {"float32": full}
+    if execution.precision != "float32":
+        prepared[execution.precision] = prepare(model, x, precision=execution.precision, micro_batch=full.micro_batch)
+    params = {name: _ready(value, x) for name, value in assault.params.items()}
+    helpers = [value.micro_batch for value in params.values() if isinstance(value, Prepared)]
+    logits = predict(model, x, batch=full.micro_batch)
+    return Scene(
+        model=model,
+        assault=assault,
+        params=params,
+        x=x,
+        y=y,
+        target=targets(assault.goal, logits, y, draws),
+        draws=draws,
+        clean_pred=logits.argmax(1),
+        margin_clean=margin(logits, y),
+        prepared=prepared,
+        precision=execution.precision,
+        micro_batch=min([full.micro_batch, *helpers]),
+    )
+
+
+def strike(scene: Scene, rows: Tensor, threat: ThreatModel) -> tuple[Verdict, Watched]:
+    """Attack the samples at `rows` (A,) and judge them.
+
+    In reduced precision every success is judged in float32 like any other, and survivors whose margin has shrunk are
+    attacked again in float32.
+    """
+    verdict, watched = run_attack(scene, rows, threat, scene.precision)
+    if scene.precision == "float32":
+        return verdict, watched
+    doubtful = ~verdict.reached & (verdict.margin_adv < SCREEN_MARGIN * scene.margin_clean[rows])
+    again = doubtful.nonzero()[:, 0]
+    if not len(again):
+        return verdict, watched
+    second, more = run_attack(scene, rows[again], threat, "float32")
+    watched.add(again, more)
+    return verdict.replaced(again, second), watched
+
+
+def run_attack(
+    scene: Scene, rows: Tensor, threat: ThreatModel, precision: Precision, *, tracing: bool = False
+) -> tuple[Verdict, Watched]:
+    """Run the attack once on the samples at `rows` (A,), in the given precision, and judge what it returns."""
+    x, goal, entry = scene.x[rows], scene.goal[rows], scene.assault.entry
+    watched = Watched(scene.prepared[precision], goal, targeted=scene.targeted, tracing=tracing)
+    call = partial(entry.function, watched, x.clone(), goal, threat, draws=scene.draws.rows(rows), **scene.params)
+    with in_pieces(scene.micro_batch):
+        x_adv = call(targeted=True) if scene.targeted else call()
+    if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
+        given = tuple(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__
+        raise ConfigError(f"{entry.name} must return x_adv of shape {tuple(x.shape)}, got {given}")
+    verdict = judge(
+        scene.model,
+        x,
+        x_adv.detach().float(),
+        label=scene.y[rows],
+        target=scene.target[rows],
+        threat=threat,
+        batch=scene.micro_batch,
+    )
+    return verdict, watched
+
+
+def _ready(value: object, x: Tensor) -> object:
+    """A model among the parameters, made fast like the victim; anything else as it is."""
+    return prepare(value.to(x.device), x) if isinstance(value, nn.Module) else value

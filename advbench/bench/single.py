@@ -1,0 +1,113 @@
+"""One attack without a matrix file: the file is written, and then run like any other."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+from advbench.bench.config import load_matrix
+from advbench.bench.matrix import expand
+from advbench.bench.recipes import obtain
+from advbench.bench.runner import Tally, choose_device, run
+from advbench.datasets.class_names import class_names
+from advbench.datasets.images import read_image
+from advbench.models.predict import predict
+from advbench.registry import ATTACKS, CONTROLS, DATASETS
+from advbench.store import atomic_write, write_text
+from advbench.types import ConfigError, Json
+
+FILE = "attack.yaml"
+
+
+@dataclass(frozen=True)
+class Single:
+    """What to attack and how. eps: as written, None for the nearest example; image: a file instead of `samples`."""
+
+    attack: str
+    model: str
+    dataset: str
+    norm: str
+    eps: str | None
+    samples: int = 64
+    weights: Path | None = None
+    params: Mapping[str, Json] | None = None
+    goal: str = "untargeted"
+    image: Path | None = None
+    seed: int = 0
+    allow_code: bool = False
+
+
+def attack_once(single: Single, out: Path, *, device: str = "auto", micro_batch: int | None = None) -> Tally:
+    """Run one attack on one model and keep the result under `out`, with the matrix file that repeats it.
+
+    A model without weights is trained first, on the training part of the dataset. Raises ConfigError on bad input.
+    """
+    data: dict[str, Json] = {"name": single.dataset, "count": single.samples}
+    if single.image is not None:
+        file = out.resolve() / "image.npz"
+        data = {"name": f"npz:{file}", "train": single.dataset}
+        pixels = _fitted(single.image, single.dataset)
+        _write_image(file, pixels, 0, single.dataset)
+    matrix = out / FILE
+    write_text(matrix, json.dumps(_matrix(single, data), indent=1) + "\n")
+    try:
+        if single.image is not None:
+            plan = expand(load_matrix(matrix, allow_code=single.allow_code))
+            place = choose_device(device)
+            if plan.jobs:
+                model = obtain(plan.jobs[0].recipe, results=out.resolve(), device=place)
+                _write_image(file, pixels, _predicted(model, pixels.to(place)), single.dataset)
+        return run(matrix, results=out, device=device, allow_code=single.allow_code, micro_batch=micro_batch)
+    except ConfigError as error:
+        matrix.unlink()
+        # The user wrote no file: where in it the mistake is would only confuse.
+        raise ConfigError(re.sub(rf"^\S*{re.escape(FILE)}:\d+: ", "", str(error))) from None
+
+
+def _matrix(single: Single, data: Mapping[str, Json]) -> dict[str, Json]:
+    """The matrix of one cell. JSON is YAML."""
+    kind = "controls" if single.attack in CONTROLS else "attacks"
+    if kind == "attacks":
+        ATTACKS[single.attack]  # an unknown name is refused here, where the message names both kinds of methods
+    goal: dict[str, Json] = {} if single.goal == "untargeted" else {"goal": single.goal}
+    threat: dict[str, Json] = {"norm": single.norm} | ({} if single.eps is None else {"eps": [single.eps]})
+    weights: dict[str, Json] = {} if single.weights is None else {"weights": str(single.weights.resolve())}
+    return {
+        "schema": 1,
+        "question": f"What does {single.attack} do to {single.model} on {single.dataset}?",
+        "seed": single.seed,
+        "data": dict(data),
+        "models": [{single.model: weights} if weights else single.model],
+        "threats": [threat],
+        kind: [{single.attack: {**(single.params or {}), **goal}}],
+    }
+
+
+def _fitted(image: Path, dataset: str) -> torch.Tensor:
+    """The picture (1, C, H, W) as an image of `dataset`: grey if those are, and of their size."""
+    channels, height, width = DATASETS[dataset].info.shape or (3, 224, 224)
+    picture = read_image(image)[None]  # (1, 3, H, W)
+    if channels == 1:
+        picture = picture.mean(1, keepdim=True)
+    if picture.shape[2:] == (height, width):
+        return picture
+    return interpolate(picture, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
+
+
+def _write_image(file: Path, pixels: torch.Tensor, label: int, dataset: str) -> None:
+    names = np.array(class_names(dataset))
+    arrays = {"images": pixels.numpy(), "labels": np.array([label]), "classes": names}
+    atomic_write(file, lambda target: np.savez(target, allow_pickle=False, **arrays))
+
+
+def _predicted(model: nn.Module, x: torch.Tensor) -> int:
+    """A picture of the user's has no label: what the model says is what the attack should change."""
+    return int(predict(model, x).argmax())

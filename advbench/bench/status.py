@@ -1,0 +1,96 @@
+"""How far a matrix is: the state of each of its cells, read from the results folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from advbench.bench.cell_folder import CHUNKS, FAILURE, BusyError, chunks_done, is_done, locked
+from advbench.store import read_json
+from advbench.types import ConfigError, Json
+
+MATRIX = "matrix.json"
+
+
+@dataclass(frozen=True)
+class CellState:
+    """One cell of a stored matrix. detail: why it failed or was skipped, how many chunks are stored, or ""."""
+
+    key: str
+    folder: Path
+    labels: Mapping[str, str]
+    kind: str
+    eps: tuple[str, ...] | None
+    status: Literal["done", "failed", "running", "missing", "skipped"]
+    detail: str = ""
+
+
+def matrix_folders(path: Path) -> list[Path]:
+    """The folders of stored matrices at `path`: itself, or those in it. Raises ConfigError if there is none."""
+    found = [path] if (path / MATRIX).is_file() else sorted(file.parent for file in path.glob(f"*/{MATRIX}"))
+    if not found:
+        raise ConfigError(f"no results in {path}: `advbench run` writes {MATRIX} there or one folder below")
+    return found
+
+
+def cell_states(folder: Path) -> list[CellState]:
+    """Every cell of the matrix stored in `folder`, in its order, then the skips. Raises ValueError if torn by hand."""
+    stored = cast("Mapping[str, list[Mapping[str, Json]]]", read_json(folder / MATRIX))
+    cells = [_cell_state(folder, entry) for entry in stored["cells"]]
+    skips = [
+        CellState("", folder, cast("Mapping[str, str]", skip["labels"]), "skip", None, "skipped", str(skip["reason"]))
+        for skip in stored["skips"]
+    ]
+    return cells + skips
+
+
+def _cell_state(results: Path, entry: Mapping[str, Json]) -> CellState:
+    folder = results / str(entry["folder"])
+    status, detail = _progress(folder)
+    eps = cast("list[str] | None", entry["eps"])
+    return CellState(
+        key=str(entry["key"]),
+        folder=folder,
+        labels=cast("Mapping[str, str]", entry["labels"]),
+        kind=str(entry["kind"]),
+        eps=None if eps is None else tuple(eps),
+        status=status,
+        detail=detail,
+    )
+
+
+def _progress(folder: Path) -> tuple[Literal["done", "failed", "running", "missing"], str]:
+    if is_done(folder):
+        return "done", ""
+    chunks = _chunks(folder)
+    if _is_locked(folder):
+        return "running", chunks
+    if (folder / FAILURE).is_file():
+        note = read_json(folder / FAILURE)
+        return "failed", str(note["error"]) if isinstance(note, dict) else ""
+    return "missing", chunks
+
+
+def _chunks(folder: Path) -> str:
+    """ "3 of 10 chunks", or "" before the first."""
+    path = folder / CHUNKS / "cut.json"
+    cut = read_json(path) if path.is_file() else None
+    done = len(chunks_done(folder))
+    if not isinstance(cut, dict) or not done:
+        return ""
+    samples, size = cut["samples"], cut["chunk"]
+    assert isinstance(samples, int)
+    assert isinstance(size, int)
+    return f"{done} of {-(-samples // size)} chunks"
+
+
+def _is_locked(folder: Path) -> bool:
+    if not (folder / ".lock").is_file():
+        return False
+    try:
+        with locked(folder):
+            return False
+    except BusyError:
+        return True

@@ -1,0 +1,63 @@
+"""From the stored rows of a cell to its row per eps: what `cell.json`, `export` and `verify` agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from advbench.metrics.rates import wilson
+from advbench.metrics.robust import broken
+from advbench.types import Json, Radius
+
+COLUMNS = (
+    "model", "defense", "attack", "goal", "norm", "eps", "n", "clean_accuracy", "robust_accuracy", "ci_low", "ci_high",
+    "median_distance", "forwards", "backwards", "queries", "seconds", "status",
+)  # fmt: skip
+
+
+def summarise(
+    table: pd.DataFrame, *, labels: Mapping[str, str], eps: Sequence[str] | None, seconds: float
+) -> list[dict[str, Json]]:
+    """A row of COLUMNS per eps as written ("8/255"), or one row with eps None for a minimum-norm attack.
+
+    Shares are in [0, 1], ci_low and ci_high the 95 % Wilson interval of robust_accuracy; median_distance is that of
+    the samples lost to the attack (clean errors left out; None if there is none) in the threat's norm; forwards,
+    backwards, queries are means per sample; seconds are those of the whole cell, whose grid is one run. Samples that
+    the attack does not apply to are not part of n.
+    """
+    return [_row(_at(table, text), labels, text, seconds) for text in (eps if eps is not None else [None])]
+
+
+def blank(labels: Mapping[str, str], eps: Sequence[str] | None, status: str) -> list[dict[str, Json]]:
+    """The rows of a cell without a result: everything empty but its names, its eps and its status."""
+    empty: dict[str, Json] = dict.fromkeys(COLUMNS)
+    return [empty | dict(labels) | {"eps": text, "status": status} for text in (eps if eps is not None else [None])]
+
+
+def _at(table: pd.DataFrame, eps: str | None) -> pd.DataFrame:
+    rows = table if eps is None else table[table["eps"] == float(Radius(eps))]
+    return rows[rows["status"] != "not_applicable"]
+
+
+def _row(rows: pd.DataFrame, labels: Mapping[str, str], eps: str | None, seconds: float) -> dict[str, Json]:
+    lost = broken(rows)
+    robust = wilson(int((~lost).sum()), len(rows))
+    distances = rows.loc[lost & rows["clean_correct"], labels["norm"]]
+    return {
+        **{name: labels[name] for name in ("model", "defense", "attack", "goal", "norm")},
+        "eps": eps,
+        "n": len(rows),
+        "clean_accuracy": _mean(rows["clean_correct"]),
+        "robust_accuracy": robust.value if len(rows) else None,
+        "ci_low": robust.low,
+        "ci_high": robust.high,
+        "median_distance": float(distances.median()) if len(distances) else None,
+        **{name: _mean(rows[name]) for name in ("forwards", "backwards", "queries")},
+        "seconds": round(seconds, 3),
+        "status": "done",
+    }
+
+
+def _mean(column: pd.Series[float] | pd.Series[bool] | pd.Series[int]) -> float | None:
+    return float(column.mean()) if len(column) else None

@@ -1,0 +1,76 @@
+"""The commands: parse, call one function, print. One file each; `--help` answers without loading torch.
+
+A command imports what it needs when it runs. Mistakes of the user (`ConfigError`) end with one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from advbench.types import ConfigError
+
+# name -> module:function; the order is that of the help page
+COMMANDS = {
+    "list": "advbench.cli.list:list_command",
+    "show": "advbench.cli.show:show",
+    "plan": "advbench.cli.plan:plan",
+    "run": "advbench.cli.run:run",
+    "status": "advbench.cli.status:status",
+    "report": "advbench.cli.report:report",
+    "export": "advbench.cli.export:export",
+    "verify": "advbench.cli.verify:verify",
+    "attack": "advbench.cli.attack:attack",
+    "train": "advbench.cli.train:train",
+    "explain": "advbench.cli.explain:explain",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, function = COMMANDS[cmd_name].split(":")
+        command = getattr(importlib.import_module(module), function)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from advbench.registry import nearest
+
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            hint = nearest(args[0], list(COMMANDS))
+            raise click.UsageError(f"no command {args[0]!r}; {hint}commands: {', '.join(COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="advbench")
+def cli() -> None:
+    """Benchmark the adversarial robustness of image classifiers.
+
+    A matrix of models, defenses and attacks goes in as YAML; per-sample results and one HTML page come out.
+
+    \b
+    advbench plan benchmarks/digits.yaml      what would be computed
+    advbench run benchmarks/digits.yaml       compute what is missing
+    advbench report results/digits            write the page
+
+    Shell completion: eval "$(_ADVBENCH_COMPLETE=bash_source advbench)" (or zsh_source, fish_source).
+    """
+
+
+def main() -> None:
+    """Entry point of the `advbench` command."""
+    try:
+        cli()
+    except ConfigError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,96 @@
+"""`advbench attack`: one attack on one model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from advbench.types import ConfigError, Json
+
+
+@click.command(
+    epilog="Example: advbench attack pgd --model small_cnn --dataset digits --norm inf --eps 8/255 --param steps=20 "
+    "--out results/try"
+)
+@click.argument("name")
+@click.option("--model", required=True, help="A name or a spec, such as torchvision:resnet18@IMAGENET1K_V1.")
+@click.option("--weights", type=click.Path(dir_okay=False, path_type=Path), help="A file; without one, it is trained.")
+@click.option("--dataset", required=True, help="A name or a spec, such as npz:PATH.")
+@click.option("--norm", default="inf", show_default=True, help="0, 1, 2 or inf.")
+@click.option("--eps", help="Radius in input units, such as 8/255; without one, the nearest example is sought.")
+@click.option("--samples", default=64, show_default=True, type=click.IntRange(1))
+@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the attack; repeatable.")
+@click.option("--goal", default="untargeted", show_default=True, help="Or random, least_likely, next, a class.")
+@click.option("--image", type=click.Path(dir_okay=False, path_type=Path), help="Attack this picture instead.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--micro-batch", type=click.IntRange(1), help="Samples at once; found by itself if not given.")
+@click.option("--allow-code", is_flag=True, help="Run model code that --model names (python:module:function).")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.pass_context
+def attack(
+    context: click.Context,
+    *,
+    name: str,
+    model: str,
+    weights: Path | None,
+    dataset: str,
+    norm: str,
+    eps: str | None,
+    samples: int,
+    params: tuple[str, ...],
+    goal: str,
+    image: Path | None,
+    seed: int,
+    device: str,
+    micro_batch: int | None,
+    allow_code: bool,
+    out: Path,
+) -> None:
+    """Attack one model with NAME, print what came of it and draw x, x_adv and ten times their difference.
+
+    Everything lands in the folder --out: the stored cell, the matrix file that repeats it, and grid.png.
+    """
+    from advbench.bench.export import export
+    from advbench.bench.grid import write_grid
+    from advbench.bench.single import Single, attack_once
+
+    single = Single(
+        attack=name,
+        model=model,
+        dataset=dataset,
+        norm=norm,
+        eps=eps,
+        samples=samples,
+        weights=weights,
+        params=_parsed(params),
+        goal=goal,
+        image=image,
+        seed=seed,
+        allow_code=allow_code,
+    )
+    tally = attack_once(single, out, device=device, micro_batch=micro_batch)
+    if not tally.selected:
+        raise ConfigError(f"{name} cannot do this: {tally.reason}")
+    click.echo(export(tally.folder, "markdown"), nl=False)
+    for cell in tally.cells:
+        if cell.status in ("done", "stored") and write_grid(cell.folder, out / "grid.png"):
+            click.echo(f"wrote {cell.folder} and {out / 'grid.png'}")
+    context.exit(tally.exit_code)
+
+
+def _parsed(params: Sequence[str]) -> dict[str, Json]:
+    """KEY=VALUE pairs; a value that is JSON (a number, true, null, a list) is that, anything else is text."""
+    values: dict[str, Json] = {}
+    for text in params:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--param: expected KEY=VALUE, got {text!r}")
+        try:
+            values[key] = json.loads(value)
+        except ValueError:
+            values[key] = value
+    return values

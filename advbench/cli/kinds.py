@@ -1,0 +1,69 @@
+"""The kinds of registered things, by the names that `list` and `show` take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import cast
+
+from advbench.registry import (
+    ATTACKS,
+    ATTRIBUTIONS,
+    CONTROLS,
+    DATASETS,
+    DEFENSES,
+    MODELS,
+    AttackInfo,
+    AttributionInfo,
+    DatasetInfo,
+    DefenseInfo,
+    Entry,
+    ModelInfo,
+    Registry,
+    nearest,
+)
+from advbench.types import ConfigError, Json, norm_name
+
+Known = Entry[AttackInfo] | Entry[AttributionInfo] | Entry[DefenseInfo] | Entry[ModelInfo] | Entry[DatasetInfo]
+
+KINDS: Mapping[
+    str,
+    Registry[AttackInfo]
+    | Registry[AttributionInfo]
+    | Registry[DefenseInfo]
+    | Registry[ModelInfo]
+    | Registry[DatasetInfo],
+] = {
+    "attacks": ATTACKS,
+    "controls": CONTROLS,
+    "defenses": DEFENSES,
+    "models": MODELS,
+    "datasets": DATASETS,
+    "attributions": ATTRIBUTIONS,
+}
+
+
+def kind_of(text: str) -> str:
+    """The kind that `text` names, in singular or plural. Raises ConfigError on another word."""
+    kind = text if text in KINDS else f"{text}s"
+    if kind not in KINDS:
+        raise ConfigError(f"no kind {text!r}; {nearest(text, list(KINDS))}Kinds: {', '.join(KINDS)}")
+    return kind
+
+
+def facts(entry: Known) -> dict[str, Json]:
+    """What is known about an entry, as JSON: name, capabilities, paper, summary."""
+    return {"name": entry.name, **_capabilities(entry), "summary": entry.summary}
+
+
+def _capabilities(entry: Known) -> dict[str, Json]:
+    info = entry.info
+    if isinstance(info, AttackInfo):
+        return {
+            "norms": [norm_name(norm) for norm in info.norms],
+            "access": info.access,
+            "targeted": entry.can_target,
+            "minimum_norm": info.minimum_norm,
+            "paper": info.paper,
+        }
+    return cast("dict[str, Json]", asdict(info))

@@ -1,0 +1,60 @@
+"""Projected descent on a per-sample loss: the one gradient loop of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from advbench.core.gradients import Gradient, backprop, evaluate
+from advbench.core.keep import Keep, Kept, keep_better, keep_latest, nothing_kept
+from advbench.core.objectives import Objective
+from advbench.core.projections import Project, identity
+from advbench.core.step_rules import StepRule
+
+Stop = Callable[[Kept], Tensor]  # the record of the rows at work -> (A,) bool: may this sample leave?
+
+# Asking which samples are done makes a GPU wait for its queue; a few steps too many are cheaper than that.
+_STEPS_BETWEEN_CHECKS = {"cuda": 5}
+
+
+def when_reached(kept: Kept) -> Tensor:
+    """Leave as soon as the goal is reached."""
+    return kept.reached
+
+
+def descend(
+    z: Tensor,
+    objective: Objective,
+    *,
+    step: StepRule,
+    steps: int,
+    project: Project = identity,
+    gradient: Gradient = backprop,
+    keep: Keep = keep_latest,
+    stop: Stop | None = when_reached,
+) -> Kept:
+    """Take `steps` steps from z (B, ...) and return the kept iterate of every sample.
+
+    Samples for which `stop` holds leave the loop, so the cost follows the work left; with stop None all climb on.
+    z itself is the first iterate and the point after the last step is looked at too. z is not written to.
+    """
+    rows = torch.arange(len(z), device=z.device)
+    kept, state = nothing_kept(z), step.init(z)
+    between = _STEPS_BETWEEN_CHECKS.get(z.device.type, 1)
+    for i in range(steps):
+        if not len(rows):
+            return kept
+        evaluation, grad = gradient(objective, z, rows)
+        kept = keep_better(kept, z, evaluation, rows, keep)
+        if stop is not None and i % between == 0:
+            at_work = ~stop(Kept(kept.z[rows], kept.loss[rows], kept.reached[rows]))
+            if not bool(at_work.all()):
+                rows, z, grad = rows[at_work], z[at_work], grad[at_work]
+                state = tuple(part[at_work] for part in state)
+        move, state = step.update(grad, state, i / steps)
+        z = project(z + move, rows)
+    if not len(rows):
+        return kept
+    return keep_better(kept, z, evaluate(objective, z, rows), rows, keep)

@@ -1,0 +1,113 @@
+"""Gradients with respect to the input, and how a batch is cut into pieces on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor, nn
+
+from advbench.core.objectives import Objective
+from advbench.types import Evaluation
+
+Gradient = Callable[[Objective, Tensor, Tensor], tuple[Evaluation, Tensor]]
+
+# Both say how a computation is carried out, never what it gives: results are the same for every value.
+_PIECE: ContextVar[int | None] = ContextVar("piece", default=None)
+_ROWS: ContextVar[Tensor | None] = ContextVar("rows", default=None)
+
+
+@contextmanager
+def in_pieces(size: int | None) -> Iterator[None]:
+    """Inside, `backprop` and `evaluate` hand at most `size` samples at a time to the objective (None: all at once)."""
+    token = _PIECE.set(size)
+    try:
+        yield
+    finally:
+        _PIECE.reset(token)
+
+
+@contextmanager
+def attending(rows: Tensor) -> Iterator[None]:
+    """Inside, a model wrapper can learn which samples of the batch it is asked about (`attended_rows`)."""
+    token = _ROWS.set(rows)
+    try:
+        yield
+    finally:
+        _ROWS.reset(token)
+
+
+def attended_rows() -> Tensor | None:
+    """Positions in the attacked batch of the samples now going through the model; None outside of an objective."""
+    return _ROWS.get()
+
+
+def backprop(objective: Objective, z: Tensor, rows: Tensor) -> tuple[Evaluation, Tensor]:
+    """The objective at z (A, ...) and each sample's gradient of its own loss, like z; what is not finite becomes 0."""
+    pieces = [_backprop(objective, part, rows_part) for part, rows_part in _cut(z, rows)]
+    if len(pieces) == 1:
+        return pieces[0]
+    return _joined([evaluation for evaluation, _ in pieces]), torch.cat([grad for _, grad in pieces])
+
+
+def evaluate(objective: Objective, z: Tensor, rows: Tensor) -> Evaluation:
+    """The objective at z (A, ...), without gradient."""
+    evaluations = []
+    for part, rows_part in _cut(z, rows):
+        with torch.no_grad(), attending(rows_part):
+            evaluations.append(objective(part, rows_part))
+    return _joined(evaluations)
+
+
+def class_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Gradient of the logit of y (B,) at x (B, ...), like x: of the raw score, before any softmax."""
+
+    def score(z: Tensor, rows: Tensor) -> Evaluation:
+        logits = model(z)
+        return Evaluation(logits.gather(1, y[rows][:, None])[:, 0], logits.argmax(1) == y[rows])
+
+    return backprop(score, x, torch.arange(len(x), device=x.device))[1]
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[nn.Module]:
+    """Inside, the model is in eval mode and its parameters want no gradient; every module's own mode comes back."""
+    modes = [(module, module.training) for module in model.modules()]
+    wants = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        model.eval()
+        for parameter, _ in wants:
+            parameter.requires_grad_(False)
+        yield model
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, want in wants:
+            parameter.requires_grad_(want)
+
+
+def _backprop(objective: Objective, z: Tensor, rows: Tensor) -> tuple[Evaluation, Tensor]:
+    leaf = z.detach().requires_grad_(True)
+    with torch.enable_grad(), attending(rows):
+        loss, reached = objective(leaf, rows)
+        if not loss.requires_grad:  # nothing differentiable on the way: a threshold, an argmax
+            return Evaluation(loss, reached), torch.zeros_like(z)
+        # In eval mode the gradient of the summed loss is each sample's own.
+        (grad,) = torch.autograd.grad(loss.sum(), leaf, materialize_grads=True)
+    return Evaluation(loss.detach(), reached), grad.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _cut(z: Tensor, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    size = _PIECE.get()
+    if size is None or len(z) <= size:
+        yield z, rows
+        return
+    yield from zip(torch.split(z, size), torch.split(rows, size), strict=True)
+
+
+def _joined(parts: list[Evaluation]) -> Evaluation:
+    if len(parts) == 1:
+        return parts[0]
+    return Evaluation(torch.cat([part.loss for part in parts]), torch.cat([part.reached for part in parts]))

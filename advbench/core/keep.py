@@ -1,0 +1,64 @@
+"""Which iterate of a sample is kept: one that reached the goal beats one that did not, these rules decide the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from advbench.core.norms import lengths
+from advbench.types import Evaluation
+
+
+class Kept(NamedTuple):
+    """The kept iterate of every sample: z (B, ...), its loss (B,) and whether it reached the goal (B,)."""
+
+    z: Tensor
+    loss: Tensor
+    reached: Tensor
+
+
+Keep = Callable[[Kept, Kept, Tensor], Tensor]  # (old, new, rows (A,)) -> (A,) bool: does new replace old?
+
+
+def keep_latest(old: Kept, new: Kept, rows: Tensor) -> Tensor:
+    """The last one."""
+    return torch.ones_like(new.reached)
+
+
+def keep_strongest(old: Kept, new: Kept, rows: Tensor) -> Tensor:
+    """The one with the lowest loss; the first of equals."""
+    return new.loss < old.loss
+
+
+def keep_nearest(x: Tensor, norm: float) -> Keep:
+    """The nearest to x (B, ...) among those that reached the goal; the lowest loss before that."""
+
+    def keep(old: Kept, new: Kept, rows: Tensor) -> Tensor:
+        nearer = lengths(new.z - x[rows], norm) < lengths(old.z - x[rows], norm)
+        return torch.where(new.reached, nearer, new.loss < old.loss)
+
+    return keep
+
+
+def nothing_kept(z: Tensor) -> Kept:
+    """The start of the record: z itself, beaten by any evaluated iterate."""
+    return Kept(z.clone(), z.new_full((len(z),), torch.inf), torch.zeros(len(z), dtype=torch.bool, device=z.device))
+
+
+def keep_better(kept: Kept, z: Tensor, evaluation: Evaluation, rows: Tensor, keep: Keep) -> Kept:
+    """The record (B, ...) after the iterates z (A, ...) of `rows` were seen; nothing adversarial is ever lost."""
+    old = Kept(kept.z[rows], kept.loss[rows], kept.reached[rows])
+    # A loss that is not a number is the worst there is: else nothing could beat it.
+    loss = evaluation.loss.to(kept.loss.dtype).nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    new = Kept(z, loss, evaluation.reached)
+    first = torch.isinf(old.loss) & ~old.reached  # nothing seen yet
+    better = (new.reached & ~old.reached) | ((new.reached == old.reached) & (first | keep(old, new, rows)))
+    mixed = torch.where(better.reshape(-1, *[1] * (z.dim() - 1)), new.z, old.z)
+    return Kept(
+        kept.z.index_copy(0, rows, mixed),
+        kept.loss.index_copy(0, rows, torch.where(better, new.loss, old.loss)),
+        kept.reached.index_copy(0, rows, new.reached | old.reached),
+    )

@@ -1,0 +1,49 @@
+"""What is minimised: functions of the free variables z (A, ...) and the rows (A,) of the batch they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from advbench.core.losses import Loss, cross_entropy, kl
+from advbench.types import Evaluation
+
+Objective = Callable[[Tensor, Tensor], Evaluation]
+
+
+def misclassify(model: nn.Module, y: Tensor, *, targeted: bool = False, loss: Loss = cross_entropy) -> Objective:
+    """Push the prediction away from y (B,), or onto it if `targeted`. reached: the prediction is where it should be."""
+
+    def objective(z: Tensor, rows: Tensor) -> Evaluation:
+        logits, labels = model(z), y[rows]
+        value, hit = loss(logits, labels), logits.argmax(1) == labels
+        return Evaluation(value, hit) if targeted else Evaluation(-value, ~hit)
+
+    return objective
+
+
+def diverge(model: nn.Module, reference: Tensor) -> Objective:
+    """Push the output distribution away from softmax(reference) (B, K). reached: the prediction has changed."""
+
+    def objective(z: Tensor, rows: Tensor) -> Evaluation:
+        logits, old = model(z), reference[rows]
+        return Evaluation(-kl(old, logits), logits.argmax(1) != old.argmax(1))
+
+    return objective
+
+
+def excite(score: Callable[[Tensor], Tensor]) -> Objective:
+    """Raise score(z) (A,): an activation, a logit, an energy. Never reached."""
+
+    def objective(z: Tensor, rows: Tensor) -> Evaluation:
+        value = score(z)
+        return Evaluation(-value, torch.zeros_like(value, dtype=torch.bool))
+
+    return objective
+
+
+def through(decode: Callable[[Tensor], Tensor], objective: Objective) -> Objective:
+    """The objective of decode(z): how a parameterisation or a random view is put in front."""
+    return lambda z, rows: objective(decode(z), rows)

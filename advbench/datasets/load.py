@@ -1,0 +1,63 @@
+"""From a spec to labelled images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from torch import Tensor
+
+from advbench.datasets.dataset import Dataset
+from advbench.datasets.select import Choose, select
+from advbench.registry import DATASETS
+from advbench.types import ConfigError
+
+
+def load_dataset(
+    spec: str, split: str = "test", *, root: Path | None = None, download: bool = True, size: int | None = None
+) -> Dataset:
+    """The dataset that `spec` names: a registered name, `npz:PATH`, `folder:PATH`, perhaps `#labels_of` behind.
+
+    root: where downloads are kept; else the folder in ADVBENCH_DATA, else ~/.cache/advbench. size: pixels of one side
+    where the reader resizes (folder, imagenet). Raises ConfigError if the spec, the split or the files are wrong.
+    """
+    name, _, rest = spec.strip().partition(":")
+    path, _, labels_of = rest.rpartition("#") if "#" in rest else (rest, "", "")
+    entry = DATASETS[name]
+    parameters = entry.parameters()
+    required = [key for key, parameter in parameters.items() if parameter.default is parameter.empty]
+    wanted = [key for key in required if key not in ("root", "download")]
+    if bool(wanted) != bool(path):
+        raise ConfigError(f"{name} is written {name}:{wanted[0].upper()}" if wanted else f"{name} takes no :{rest}")
+    given: dict[str, object] = dict.fromkeys(wanted, path)
+    for key, value in (("labels_of", labels_of), ("size", size)):
+        if value and key not in parameters:
+            raise ConfigError(f"{name} takes no {key}, got {value!r}")
+        if value is not None and value != "":
+            given[key] = value
+    made = entry.function(split, root=root or default_root(), download=download, **given)
+    if not isinstance(made, Dataset):
+        raise TypeError(f"the reader {name} returned {type(made).__name__}, not a Dataset")
+    return made
+
+
+def load_samples(
+    dataset: str | Dataset,
+    *,
+    count: int | None = None,
+    split: str = "test",
+    seed: int = 0,
+    choose: Choose = "stratified",
+) -> tuple[Tensor, Tensor]:
+    """x (count, C, H, W) float32 in [0, 1] and y (count,) int64; all samples if count is None.
+
+    Chosen by `select`: stratified by class and seeded. Raises ConfigError as `load_dataset` and `select` do.
+    """
+    source = load_dataset(dataset, split) if isinstance(dataset, str) else dataset
+    ids = select(source, count, seed, choose)
+    return source.images(ids), source.labels[ids]
+
+
+def default_root() -> Path:
+    """Where downloaded datasets are kept unless the user says otherwise."""
+    return Path(os.environ.get("ADVBENCH_DATA", "~/.cache/advbench")).expanduser()

@@ -1,0 +1,74 @@
+"""Any classification network of torchvision, plain or with its published weights."""
+
+from __future__ import annotations
+
+from torch import nn
+from torchvision.models import WeightsEnum, get_model, get_model_weights, list_models
+
+from advbench.models.normalize import IMAGENET, Normalized
+from advbench.models.seeding import seeded
+from advbench.registry import model, nearest
+from advbench.types import ConfigError
+
+
+@model()
+def torchvision(
+    shape: tuple[int, int, int] = (3, 224, 224),
+    classes: int = 1000,
+    *,
+    seed: int = 0,
+    name: str,
+    weights: str = "",
+) -> nn.Module:
+    """torchvision's network `name` behind the normalisation of its weights (without weights: ImageNet's).
+
+    weights: a member of the network's weights enum such as IMAGENET1K_V1 or DEFAULT, downloaded once with its hash
+    checked. Resizing and cropping belong to the dataset, before the attack. Raises ConfigError if the network, the
+    weights or the download are not to be had, if images are not RGB, or if the weights have other classes.
+    """
+    if shape[0] != 3:
+        raise ConfigError(f"torchvision:{name} takes images with 3 channels, got {shape[0]}")
+    if weights in ("", "none"):
+        _known(name)
+        with seeded(seed):
+            return Normalized(get_model(name, weights=None, num_classes=classes), *IMAGENET)
+    member = _member(name, weights)
+    trained_on = len(member.meta["categories"])
+    if classes != trained_on:
+        raise ConfigError(f"torchvision:{name}@{weights} knows {trained_on} classes, the data has {classes}")
+    try:
+        with seeded(seed):
+            network = get_model(name, weights=member)
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(
+            f"the weights {weights} of {name} could not be downloaded from {member.url}: {error}. Without a network, "
+            f"save that file yourself and give its path as weights"
+        ) from None
+    preset = member.transforms()
+    return Normalized(network, preset.mean, preset.std)
+
+
+def published_accuracy(name: str, weights: str) -> float | None:
+    """Top-1 accuracy in [0, 1] that the publisher of the weights states for ImageNet-1K; None if there is none."""
+    metrics = _member(name, weights).meta.get("_metrics", {}).get("ImageNet-1K", {})
+    return metrics["acc@1"] / 100 if "acc@1" in metrics else None
+
+
+def _member(name: str, weights: str) -> WeightsEnum:
+    _known(name)
+    published = get_model_weights(name)
+    members = published.__members__
+    if weights not in members:
+        raise ConfigError(
+            f"torchvision:{name} has no weights {weights!r}; {nearest(weights, list(members))}"
+            f"It has: {', '.join(members)}. A file ends in .safetensors, .pt or .pth"
+        )
+    return members[weights]
+
+
+def _known(name: str) -> None:
+    import torchvision.models as zoo
+
+    names = list_models(module=zoo)
+    if name not in names:
+        raise ConfigError(f"torchvision has no classification network {name!r}; {nearest(name, names)}".rstrip())

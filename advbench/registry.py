@@ -1,0 +1,203 @@
+"""Where methods are found: a decorator puts a function into its kind's table, under its own name.
+
+A new file in one of the packages below is enough; nothing else is edited. Third parties use the same decorators
+in a package of their own and announce its module under an entry point group (`advbench.attacks`, ...).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Generic, Literal, TypeVar
+
+from advbench.types import ConfigError
+
+Access = Literal["gradient", "scores", "decision", "none"]
+Info = TypeVar("Info")
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+@dataclass(frozen=True)
+class AttackInfo:
+    """What an attack or a control can do. `nested`: a failure in a ball speaks for the smaller balls inside it."""
+
+    norms: tuple[float, ...]
+    access: Access
+    paper: str = ""
+    minimum_norm: bool = False  # accepts threat.eps None
+    nested: bool = False
+
+
+@dataclass(frozen=True)
+class AttributionInfo:
+    """Where a heat map method comes from."""
+
+    paper: str = ""
+
+
+@dataclass(frozen=True)
+class DefenseInfo:
+    """A training defense is a loss, an inference defense wraps the model."""
+
+    stage: Literal["training", "inference"]
+    paper: str = ""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """An architecture that `load_model` can build."""
+
+    paper: str = ""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A dataset that `load_dataset` can read: its image shape (C, H, W) and number of classes, if fixed."""
+
+    shape: tuple[int, int, int] | None = None
+    classes: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Entry(Generic[Info]):
+    """One registered function."""
+
+    name: str
+    function: Callable[..., object]
+    info: Info
+
+    @property
+    def summary(self) -> str:
+        """First line of the module's docstring, or else of the function's."""
+        module = inspect.getmodule(self.function)
+        text = (module.__doc__ if module else None) or self.function.__doc__ or ""
+        return text.strip().split("\n")[0]
+
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The keyword-only parameters a user may set, in order (`draws` and `targeted` belong to the runner)."""
+        signature = inspect.signature(self.function, eval_str=True)
+        return {
+            name: parameter
+            for name, parameter in signature.parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY and name not in ("draws", "targeted", "seed")
+        }
+
+    @property
+    def can_target(self) -> bool:
+        return "targeted" in inspect.signature(self.function).parameters
+
+
+class Registry(Generic[Info]):
+    """The table of one kind. `load` imports its packages once; lookups of unknown names suggest near ones."""
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind, self.package = kind, package
+        self._entries: dict[str, Entry[Info]] = {}
+        self._loaded = False
+
+    def register(self, info: Info) -> Callable[[Function], Function]:
+        def decorate(function: Function) -> Function:
+            name = function.__name__
+            known = self._entries.get(name)
+            if known is not None and known.function.__module__ != function.__module__:
+                raise ValueError(
+                    f"two {self.kind}s are named {name!r}: {known.function.__module__} and {function.__module__}"
+                )
+            self._entries[name] = Entry(name, function, info)
+            return function
+
+        return decorate
+
+    def load(self) -> None:
+        """Import every module of the package, then the entry points of third parties."""
+        if self._loaded:
+            return
+        self._loaded = True
+        for module in _modules_of(importlib.import_module(self.package)):
+            importlib.import_module(module)
+        for point in entry_points(group=self.package):
+            point.load()
+
+    def __iter__(self) -> Iterator[Entry[Info]]:
+        self.load()
+        return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
+
+    def names(self) -> list[str]:
+        return [entry.name for entry in self]
+
+    def __contains__(self, name: object) -> bool:
+        self.load()
+        return name in self._entries
+
+    def __getitem__(self, name: str) -> Entry[Info]:
+        self.load()
+        if name not in self._entries:
+            raise ConfigError(
+                f"no {self.kind} named {name!r}; {nearest(name, self.names())}All: advbench list {self.kind}s"
+            )
+        return self._entries[name]
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """ "did you mean 'pgd'? " for the closest of `names`, or "" if none is close."""
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}? " if close else ""
+
+
+def _modules_of(package: ModuleType) -> Iterator[str]:
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        yield module.name
+
+
+ATTACKS: Registry[AttackInfo] = Registry("attack", "advbench.attacks")
+CONTROLS: Registry[AttackInfo] = Registry("control", "advbench.controls")
+ATTRIBUTIONS: Registry[AttributionInfo] = Registry("attribution", "advbench.attributions")
+DEFENSES: Registry[DefenseInfo] = Registry("defense", "advbench.defenses")
+MODELS: Registry[ModelInfo] = Registry("model", "advbench.models")
+DATASETS: Registry[DatasetInfo] = Registry("dataset", "advbench.datasets")
+
+
+def attack(
+    *,
+    norms: tuple[float, ...],
+    access: Access,
+    paper: str = "",
+    minimum_norm: bool = False,
+    nested: bool = False,
+) -> Callable[[Function], Function]:
+    """Register `(model, x, y, threat, *, draws, targeted=False, ...) -> x_adv` under its own name."""
+    return ATTACKS.register(AttackInfo(tuple(map(float, norms)), access, paper, minimum_norm, nested))
+
+
+def control(*, norms: tuple[float, ...], paper: str = "") -> Callable[[Function], Function]:
+    """Register a perturbation without information: same signature as an attack."""
+    return CONTROLS.register(AttackInfo(tuple(map(float, norms)), "none", paper))
+
+
+def attribution(*, paper: str = "") -> Callable[[Function], Function]:
+    """Register `(model, x, y, *, draws, ...) -> signed map (B, C, H, W) or (B, 1, H, W)`."""
+    return ATTRIBUTIONS.register(AttributionInfo(paper))
+
+
+def defense(*, stage: Literal["training", "inference"], paper: str = "") -> Callable[[Function], Function]:
+    """Register a loss `(model, x, y, threat, *, draws, ...) -> scalar` or a wrapper `(model, ...) -> model`."""
+    return DEFENSES.register(DefenseInfo(stage, paper))
+
+
+def model(*, paper: str = "") -> Callable[[Function], Function]:
+    """Register an architecture `(shape, classes, ...) -> nn.Module` mapping [0, 1] images to logits."""
+    return MODELS.register(ModelInfo(paper))
+
+
+def dataset(
+    *, shape: tuple[int, int, int] | None = None, classes: int | None = None, source: str = ""
+) -> Callable[[Function], Function]:
+    """Register a reader `(split, *, root, download) -> Dataset`."""
+    return DATASETS.register(DatasetInfo(shape, classes, source))

@@ -1,0 +1,176 @@
+"""Curves and small marks as SVG data URIs. Nothing that a user wrote stands inside a figure: names are page text.
+
+matplotlib's `Figure` is used without pyplot, so no state is shared and no window system is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from advbench.metrics.rates import Rate
+
+# Petroff's accessible cycle (arXiv:2107.02270) without its grey, which belongs to the controls; the marker is the
+# second channel.
+COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadb")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+DASHES = ((0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+CONTROL = "#94a4a2"
+LAYERS = ("worst", "control", "attack", "distance")  # the first lies under the others and is wide enough to be seen
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Ink of a light or a dark page."""
+
+    ink: str
+    quiet: str
+    grid: str
+
+
+LIGHT = Scheme(ink="#1b1f24", quiet="#59636e", grid="#e3e6ea")
+DARK = Scheme(ink="#eceff3", quiet="#9aa4b0", grid="#30363d")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve: at the points (eps, rate), or a step curve of (distance, share that holds beyond it)."""
+
+    kind: str  # worst | attack | distance (a minimum-norm attack) | control
+    order: int  # place among the attacks or among the controls: chooses colour and marker
+    points: tuple[tuple[float, Rate], ...] = ()
+    steps: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Themed:
+    """The same figure for a light and for a dark page, as data URIs."""
+
+    light: str
+    dark: str
+
+
+def curves(lines: Sequence[Line], *, ticks: Sequence[tuple[float, str]], chance: float, axis: str) -> Themed:
+    """Robust accuracy over the radius. `ticks`: (position, text) on the x axis; `chance` in [0, 1]."""
+    return Themed(*(_svg(_curves(lines, ticks, chance, axis, scheme)) for scheme in (LIGHT, DARK)))
+
+
+def swatch(kind: str, order: int) -> Themed:
+    """The line and marker of one curve, for a legend in page text."""
+    return Themed(*(_svg(_swatch(kind, order, scheme)) for scheme in (LIGHT, DARK)))
+
+
+def _curves(
+    lines: Sequence[Line], ticks: Sequence[tuple[float, str]], chance: float, axis: str, scheme: Scheme
+) -> Figure:
+    figure = Figure(figsize=(3.3, 2.55), layout="constrained", frameon=False)
+    axes = figure.subplots(subplot_kw={"frameon": False})
+    right = max((position for position, _ in ticks), default=1.0) or 1.0
+    axes.axhline(100 * chance, color=scheme.quiet, linewidth=0.8, linestyle=(0, (1, 2)))
+    axes.annotate("chance", (right, 100 * chance), xytext=(0, 2), textcoords="offset points", ha="right", fontsize=7.5,
+                  color=scheme.quiet)
+    for line in sorted(lines, key=lambda line: LAYERS.index(line.kind)):
+        _draw(axes, line, right, scheme)
+    axes.set(xlim=(-0.02 * right, 1.02 * right), ylim=(-3, 103), yticks=range(0, 101, 25))
+    axes.set_xticks([position for position, _ in ticks], [text for _, text in ticks])
+    axes.set_xlabel(axis, color=scheme.quiet)
+    axes.set_ylabel("robust accuracy, %", color=scheme.quiet)
+    axes.tick_params(colors=scheme.quiet, length=0, labelsize=8.5)
+    axes.grid(axis="y", color=scheme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure
+
+
+def _draw(axes: Axes, line: Line, right: float, scheme: Scheme) -> None:
+    colour, dashes, width, marker = _style(line.kind, line.order, scheme)
+    above = 2 + LAYERS.index(line.kind)
+    if line.steps:
+        inside = [(x, y) for x, y in line.steps if x <= right]
+        x, y = zip(*inside, (right, inside[-1][1]), strict=True)
+        axes.plot(x, [100 * v for v in y], drawstyle="steps-post", color=colour, linestyle=dashes, linewidth=width,
+                  zorder=above)
+        return
+    x = [eps for eps, _ in line.points]
+    low, middle, high = ([100 * getattr(rate, bound) for _, rate in line.points] for bound in ("low", "value", "high"))
+    axes.fill_between(x, low, high, color=colour, alpha=0.18 if line.kind == "worst" else 0.07, linewidth=0)
+    axes.plot(x, middle, color=colour, linestyle=dashes, linewidth=width, marker=marker, markersize=4.2, zorder=above)
+
+
+def _style(kind: str, order: int, scheme: Scheme) -> tuple[str, object, float, str]:
+    if kind == "worst":
+        return scheme.ink, "-", 4.0, ""
+    if kind == "distance":
+        return COLOURS[order % len(COLOURS)], DASHES[order % len(DASHES)], 1.6, ""
+    if kind == "control":
+        return CONTROL, (0, (4, 2)), 1.8, MARKERS[-1 - order % len(MARKERS)]
+    return COLOURS[order % len(COLOURS)], "-", 1.3, MARKERS[order % len(MARKERS)]
+
+
+def _swatch(kind: str, order: int, scheme: Scheme) -> Figure:
+    figure = Figure(figsize=(0.42, 0.16), frameon=False)
+    axes = figure.add_axes((0, 0, 1, 1))
+    colour, dashes, width, marker = _style(kind, order, scheme)
+    axes.plot([0, 1, 2], [0, 0, 0], color=colour, linestyle=dashes, linewidth=width, marker=marker, markersize=4.2,
+              markevery=[1])
+    axes.set(xlim=(0, 2), ylim=(-1, 1))
+    axes.axis("off")
+    return figure
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    # No date and a fixed salt: the same results give the same bytes.
+    with mpl.rc_context({"svg.hashsalt": "advbench", "svg.fonttype": "path", "font.family": "DejaVu Sans"}):
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    return data_uri(buffer.getvalue(), "svg+xml")
+
+
+def whisker(rate: Rate) -> str:
+    """A rate and its interval on a line from 0 to 100 %, so that overlaps between rows can be seen."""
+    low, value, high = (4 + 92 * share for share in (rate.low, rate.value, rate.high))
+    return data_uri(
+        (
+            '<svg xmlns="http://www.w3.org/2000/svg" width="100" height="12" viewBox="0 0 100 12">'
+            '<path d="M4 6H96" stroke="#8b949e" stroke-opacity=".45"/>'
+            f'<path d="M{low:.1f} 6H{max(high, low + 1):.1f}" stroke="#3f90da" stroke-width="4"/>'
+            f'<circle cx="{value:.1f}" cy="6" r="3.4" fill="#3f90da" stroke="#fff" stroke-width="1"/></svg>'
+        ).encode(),
+        "svg+xml",
+    )
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """`content` as a data URI of the image type `kind` ("png", "svg+xml")."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def tick_texts(grid: Sequence[float], texts: Sequence[str]) -> list[tuple[float, str]]:
+    """0 and the radii as ticks; a text that would touch its left neighbour is left out, the last one never."""
+    ticks = [(0.0, "0")]
+    right = grid[-1] if grid else 1.0
+    for eps, text in zip(grid, texts, strict=True):
+        while len(ticks) > 1 and eps == right and eps - ticks[-1][0] < 0.11 * right:
+            ticks.pop()
+        if eps - ticks[-1][0] >= 0.11 * right:
+            ticks.append((eps, text))
+    return ticks
+
+
+def round_up(value: float) -> float:
+    """The next of 1, 2, 5, 10, ... at or above a positive value: the end of an axis."""
+    scale = 10.0 ** math.floor(math.log10(value))
+    return next(step * scale for step in (1, 2, 5, 10) if step * scale >= value * (1 - 1e-9))
+
+
+def colour_scale(steps: int) -> list[tuple[float, float, float]]:
+    """viridis in `steps` equal steps, as (red, green, blue) in [0, 1]."""
+    scale = mpl.colormaps["viridis"].resampled(steps)
+    return [scale(step)[:3] for step in range(steps)]

@@ -1,0 +1,186 @@
+"""Galleries and class trajectories from the stored samples of each cell, within a budget of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from advbench.report.pictures import Array, difference, map_pair, picture
+from advbench.report.stored import Identity, StoredCell
+from advbench.store import read_tensors
+
+GROUPS = ("easiest fooled", "median fooled", "hardest fooled", "held, closest call")
+RULE = (
+    "Samples are chosen by a rule on the stored rows at the largest eps, not by hand: of the fooled ones the three with the smallest, "
+    "median and largest clean margin, and the three that held with the smallest margin after the attack; ties go to "
+    "the smaller sample number."
+)
+FIXED = ("sample_id", "group", "x", "x_adv", "probabilities_clean", "probabilities_adv", "trajectory")
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A class by name and the model's probability for it."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One sample before and after an attack, ready to be shown."""
+
+    group: str
+    sample_id: int
+    label: str
+    target: str  # "" if untargeted
+    before: Guess
+    after: Guess
+    norms: tuple[tuple[str, float], ...]
+    x: str
+    x_adv: str
+    difference: str
+    maps: tuple[tuple[str, str], ...]  # per attribution: before and after, on one scale
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, (self.x, self.x_adv, self.difference, *(uri for pair in self.maps for uri in pair))))
+
+
+@dataclass(frozen=True)
+class Gallery:
+    id: Identity
+    attributions: tuple[str, ...]
+    tiny: bool  # small images are enlarged without smoothing
+    exhibits: tuple[Exhibit, ...]
+
+    @property
+    def groups(self) -> list[tuple[str, list[Exhibit]]]:
+        """Exhibits by group, in the order of GROUPS; groups without one are left out."""
+        by_group = [(group, [e for e in self.exhibits if e.group == group]) for group in GROUPS]
+        return [(group, members) for group, members in by_group if members]
+
+
+@dataclass(frozen=True)
+class Galleries:
+    shown: tuple[Gallery, ...]
+    note: str  # what was left out to keep the page small; "" if nothing
+
+
+@dataclass(frozen=True)
+class Path:
+    """The predicted class at each pass of one attack on one sample."""
+
+    id: Identity
+    sample_id: int
+    label: str
+    steps: tuple[str, ...]  # class names; shorter than the longest path if the attack stopped
+    flips: tuple[bool, ...]  # is the predicted class wrong at this pass?
+
+
+def galleries(cells: Sequence[StoredCell], budget: int) -> Galleries:
+    """Galleries of the attack cells that have one, thinned until their images take at most `budget` characters."""
+    stored = [cell for cell in _fair_order(cells) if (cell.folder / "gallery.safetensors").is_file()]
+    for per_group, note in ((3, ""), (1, "One sample per group is shown instead of three, to keep this page small.")):
+        chosen = _within(stored, per_group, budget)
+        if len(chosen) == len(stored):
+            return Galleries(_in_order(chosen, cells), note)
+    note += f" {len(stored) - len(chosen)} of {len(stored)} cells with stored samples are not shown."
+    return Galleries(_in_order(chosen, cells), note)
+
+
+def _within(cells: Sequence[StoredCell], per_group: int, budget: int) -> list[Gallery]:
+    chosen: list[Gallery] = []
+    for cell in cells:
+        gallery = _gallery(cell, per_group)
+        budget -= sum(exhibit.size for exhibit in gallery.exhibits)
+        if budget < 0:
+            break
+        chosen.append(gallery)
+    return chosen
+
+
+def _fair_order(cells: Sequence[StoredCell]) -> list[StoredCell]:
+    """Attack cells so that each model has its first before any has its second."""
+    turn: dict[tuple[str, str], int] = {}
+    ranked = []
+    for cell in (c for c in cells if c.id.kind == "attack"):
+        turn[cell.id.subject] = turn.get(cell.id.subject, -1) + 1
+        ranked.append((turn[cell.id.subject], cell))
+    return [cell for _, cell in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _in_order(chosen: Sequence[Gallery], cells: Sequence[StoredCell]) -> tuple[Gallery, ...]:
+    place = {cell.id.key: i for i, cell in enumerate(cells)}
+    return tuple(sorted((g for g in chosen if g.exhibits), key=lambda gallery: place[gallery.id.key]))
+
+
+def _gallery(cell: StoredCell, per_group: int) -> Gallery:
+    tensors = _arrays(cell)
+    names = tuple(name.removesuffix("_clean") for name in tensors if name.endswith("_clean") and name not in FIXED)
+    last = cell.rows.sort_values("eps").drop_duplicates("sample_id", keep="last").set_index("sample_id")
+    seen: dict[int, int] = {}
+    exhibits = []
+    for i, group in enumerate(map(int, tensors["group"])):
+        seen[group] = seen.get(group, 0) + 1
+        if seen[group] <= per_group:
+            row = last.loc[int(tensors["sample_id"][i])]
+            exhibits.append(_exhibit(tensors, i, names, cell.classes, (int(row["label"]), int(row["target"]))))
+    return Gallery(cell.id, names, tensors["x"].shape[-1] < 64, tuple(exhibits))
+
+
+def _exhibit(
+    tensors: Mapping[str, Array], i: int, names: Sequence[str], classes: Sequence[str], truth: tuple[int, int]
+) -> Exhibit:
+    x, x_adv = tensors["x"][i], tensors["x_adv"][i]
+    delta = (x_adv - x).astype(np.float64).ravel()
+    label, target = truth
+    return Exhibit(
+        group=GROUPS[int(tensors["group"][i])],
+        sample_id=int(tensors["sample_id"][i]),
+        label=_name(classes, label),
+        target="" if target < 0 else _name(classes, target),
+        before=_guess(tensors["probabilities_clean"][i], classes),
+        after=_guess(tensors["probabilities_adv"][i], classes),
+        norms=(
+            ("l2", float(np.linalg.norm(delta))),
+            ("linf", float(np.abs(delta).max())),
+            ("changed", float(np.count_nonzero(delta)) / delta.size),
+        ),
+        x=picture(x),
+        x_adv=picture(x_adv),
+        difference=difference(x, x_adv),
+        maps=tuple(map_pair(tensors[f"{name}_clean"][i], tensors[f"{name}_adv"][i]) for name in names),
+    )
+
+
+def trajectories(cells: Sequence[StoredCell], attack: str = "loss_ascent", limit: int = 12) -> list[Path]:
+    """The path of the predicted class, per gallery sample of the cells of `attack`; at most `limit` per cell."""
+    wanted = [c for c in cells if c.attack == attack and (c.folder / "gallery.safetensors").is_file()]
+    return [path for cell in wanted for path in list(_paths(cell))[:limit]]
+
+
+def _paths(cell: StoredCell) -> Iterator[Path]:
+    tensors = _arrays(cell)
+    labels = cell.rows.drop_duplicates("sample_id").set_index("sample_id")["label"]
+    for sample_id, trajectory in zip(tensors["sample_id"], tensors.get("trajectory", []), strict=False):
+        label = int(labels.loc[int(sample_id)])
+        steps = [int(step) for step in trajectory if step >= 0]
+        wrong = tuple(step != label for step in steps)
+        names = tuple(_name(cell.classes, step) for step in steps)
+        yield Path(cell.id, int(sample_id), _name(cell.classes, label), names, wrong)
+
+
+def _arrays(cell: StoredCell) -> dict[str, Array]:
+    return {name: tensor.numpy() for name, tensor in sorted(read_tensors(cell.folder / "gallery.safetensors").items())}
+
+
+def _guess(probabilities: Array, classes: Sequence[str]) -> Guess:
+    best = int(probabilities.argmax())
+    return Guess(_name(classes, best), float(probabilities[best]))
+
+
+def _name(classes: Sequence[str], index: int) -> str:
+    return classes[index] if 0 <= index < len(classes) else str(index)

@@ -1,0 +1,119 @@
+"""Curves of one threat: a figure per model with its description in words, and one legend for all of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from advbench.metrics.rates import wilson
+from advbench.metrics.robust import nearest_error
+from advbench.report import figures
+from advbench.report.figures import Line, Themed
+from advbench.report.panel import Method, Panel, Subject
+from advbench.report.stored import StoredCell
+from advbench.report.tables import CurveRow, clean_of, curve_rows
+from advbench.report.text import percent
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of the legend; method None is the worst case."""
+
+    method: Method | None
+    kind: str
+    mark: Themed
+
+
+@dataclass(frozen=True)
+class Plot:
+    subject: Subject
+    image: Themed
+    alt: str
+    rows: list[CurveRow]
+
+
+def legend(panel: Panel) -> list[Key]:
+    """Worst case, attacks, controls: the marks that every figure of the panel uses."""
+    keys = [Key(None, "worst", figures.swatch("worst", 0))]
+    distances = {cell.id.method for cell in panel.cells if cell.id.radii is None}
+    for order, method in enumerate(panel.methods("attack")):
+        kind = "distance" if method in distances else "attack"
+        keys.append(Key(method, kind, figures.swatch(kind, order)))
+    controls = enumerate(panel.methods("control"))
+    return keys + [Key(method, "control", figures.swatch("control", order)) for order, method in controls]
+
+
+def plots(panel: Panel, order: list[Subject]) -> list[Plot]:
+    """A figure per subject that has a result, in the order given; all on the same axes."""
+    right = panel.headline if panel.grid else _reach(panel)
+    return [_plot(panel, s, right) for s in order if any(cell.id.subject == s for cell in panel.cells)]
+
+
+def _plot(panel: Panel, subject: Subject, right: float) -> Plot:
+    cells = [cell for cell in panel.cells if cell.id.subject == subject]
+    lines = [_line(panel, cell, right) for cell in cells]
+    if subject in panel.worst:
+        lines.append(_worst_line(panel, subject))
+    rows = curve_rows(panel, subject)
+    ticks = figures.tick_texts(panel.grid, [str(radius) for radius in panel.radii]) if panel.grid else _round_ticks(right)
+    axis = f"{'eps' if panel.grid else 'distance'} ({panel.name})"
+    classes = len(cells[0].classes)
+    image = figures.curves(lines, ticks=ticks, chance=1 / max(1, classes), axis=axis)
+    return Plot(subject, image, _alt(panel, subject, rows), rows)
+
+
+def _line(panel: Panel, cell: StoredCell, right: float) -> Line:
+    order = panel.methods(cell.id.kind).index(cell.id.method)
+    if cell.id.radii is None:
+        return Line("distance", order, steps=_survival(nearest_error(cell.rows, panel.norm), right))
+    return Line(cell.id.kind, order, _points(panel, cell.id.subject, panel.held[cell.id.key]))
+
+
+def _worst_line(panel: Panel, subject: Subject) -> Line:
+    if panel.grid:
+        return Line("worst", 0, _points(panel, subject, panel.worst[subject]))
+    nearest = [nearest_error(cell.rows, panel.norm) for cell in panel.of(subject, "attack")]
+    return Line("worst", 0, steps=_survival(pd.concat(nearest, axis=1).min(axis=1), math.inf))
+
+
+def _points(panel: Panel, subject: Subject, held: pd.DataFrame) -> tuple[tuple[float, figures.Rate], ...]:
+    clean = clean_of([panel], subject)
+    start = [(0.0, clean)] if clean is not None and held.columns[0] > 0 else []
+    return (*start, *((float(eps), wilson(int(held[eps].sum()), len(held))) for eps in held.columns))
+
+
+def _survival(nearest: pd.Series[float], right: float) -> tuple[tuple[float, float], ...]:
+    """Share of the samples whose nearest error lies beyond each distance, as the corners of a step curve."""
+    distances = nearest.round(6).value_counts().sort_index()
+    share = 1 - distances.cumsum() / len(nearest)
+    corners = {0.0: 1.0} | {float(x): float(y) for x, y in share.items() if float(str(x)) <= right}
+    return tuple(sorted(corners.items()))
+
+
+def _reach(panel: Panel) -> float:
+    """Where the axis of a panel without grid ends: at the 98th percentile of the distances, rounded up."""
+    nearest = pd.concat([nearest_error(cell.rows, panel.norm) for cell in panel.cells])
+    finite = nearest[(nearest < math.inf) & (nearest > 0)]
+    return figures.round_up(float(finite.quantile(0.98))) if len(finite) else 1.0
+
+
+def _round_ticks(right: float) -> list[tuple[float, str]]:
+    return [(right * k / 4, f"{right * k / 4:.3g}") for k in range(5)]
+
+
+def _alt(panel: Panel, subject: Subject, rows: list[CurveRow]) -> str:
+    """The figure in words, from the numbers of its table."""
+    model = " with ".join(filter(None, subject))
+    clean = clean_of([panel], subject)
+    start = f"Share of samples of {model} that hold in {panel.name}"
+    if clean is not None:
+        start += f", {percent(clean.value)} % without attack"
+    where = f"at eps {panel.radii[-1]}" if panel.grid else "at any distance"
+    ends = [f"{_who(row)} {percent(row.points[-1].value)} %" for row in rows]
+    return f"{start}. Left {where}: {', '.join(ends)}."
+
+
+def _who(row: CurveRow) -> str:
+    return "worst case" if row.method is None else row.method[0]

@@ -1,0 +1,179 @@
+"""The page: stored matrices in, one self-contained HTML file out. Same results, same bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from advbench.report import figures, records, tables, text
+from advbench.report.gallery import RULE, Galleries, galleries, trajectories
+from advbench.report.gallery import Path as ClassPath
+from advbench.report.panel import Panel, Subject, panels
+from advbench.report.pictures import FACTOR
+from advbench.report.plots import Key, Plot, legend, plots
+from advbench.report.stored import StoredMatrix, read_matrix
+from advbench.store import write_text
+from advbench.types import ConfigError, norm_name
+
+GALLERY_BUDGET = 7_000_000  # characters of image data, of the 10 MB that the page should stay under
+CLASS_TABLES = 6  # models whose classes are listed openly; the others are folded
+CONTENTS = (
+    ("leaderboard", "Leaderboard"),
+    ("matrix", "Models against attacks"),
+    ("curves", "Over eps"),
+    ("classes", "Classes"),
+    ("gallery", "Gallery"),
+    ("trajectories", "Trajectories"),
+    ("controls", "Controls"),
+    ("transfer", "Transfer"),
+    ("cost", "Cost"),
+    ("missing", "Missing cells"),
+    ("provenance", "Provenance"),
+)
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, eq=False)
+class Threat:
+    """A panel with everything the page shows about it."""
+
+    panel: Panel
+    maps: list[tables.HeatMap]
+    legend: list[Key]
+    plots: list[Plot]
+    controls: list[tables.ControlRow]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One matrix with everything the page shows about it; `prefix` keeps element ids apart."""
+
+    prefix: str
+    matrix: StoredMatrix
+    setting: str
+    threats: list[Threat]
+    leaders: list[tables.Leader]
+    classes: list[tuple[Subject, list[tables.ClassRow]]]
+    galleries: Galleries
+    trajectories: list[tuple[str, list[ClassPath]]]  # by cell key
+    costs: list[records.CostRow]
+    transfers: list[tuple[records.Identity, dict[str, str]]]
+    parameters: list[tuple[str, str, str, str]]
+    provenance: list[tuple[str, str]]
+    anchored: set[str]  # keys of the cells whose link target stands in this part, once per page
+
+
+def report(results: list[Path], out: Path) -> Path:
+    """Write the page about the matrices stored in the folders `results` to `out` and return its path.
+
+    Raises ConfigError if no folder is given or one of them holds no matrix.
+    """
+    if not results:
+        raise ConfigError("report needs at least one folder with results")
+    matrices = [read_matrix(folder) for folder in results]
+    seen: set[str] = set()
+    parts = []
+    for number, matrix in enumerate(matrices, 1):
+        keys = {entry.id.key for entry in matrix.entries} - seen
+        prefix = f"m{number}-" if len(matrices) > 1 else ""
+        parts.append(_part(matrix, prefix, GALLERY_BUDGET // len(matrices), keys))
+        seen |= keys
+    write_text(out, _page(parts, out.stem))
+    return out
+
+
+def _part(matrix: StoredMatrix, prefix: str, budget: int, anchored: set[str]) -> Part:
+    views = panels(matrix)
+    leaders = tables.leaderboard(views)
+    order = [leader.subject for leader in leaders]
+    paths: dict[str, list[ClassPath]] = {}
+    for path in trajectories(matrix.cells):
+        paths.setdefault(path.id.key, []).append(path)
+    return Part(
+        prefix=prefix,
+        matrix=matrix,
+        setting=records.setting(matrix, views),
+        threats=[_threat(view, order) for view in views],
+        leaders=leaders,
+        classes=[(s, rows) for s in order if (rows := tables.class_rows(views, s))],
+        galleries=galleries(matrix.cells, budget),
+        trajectories=list(paths.items()),
+        costs=records.cost_rows(matrix),
+        transfers=records.transfer_rows(matrix),
+        parameters=records.parameter_rows(matrix),
+        provenance=records.provenance_rows(matrix),
+        anchored=anchored,
+    )
+
+
+def _threat(panel: Panel, order: list[Subject]) -> Threat:
+    return Threat(
+        panel=panel,
+        maps=tables.heat_maps(panel, order),
+        legend=legend(panel),
+        plots=plots(panel, order),
+        controls=tables.control_rows(panel, order),
+    )
+
+
+def _page(parts: Sequence[Part], name: str) -> str:
+    environment = Environment(
+        loader=PackageLoader("advbench.report", "."),
+        autoescape=True,  # by value: the extension .j2 would switch it off
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=text.percent,
+        interval=text.interval,
+        number=text.number,
+        whisker=figures.whisker,
+        norm_name=norm_name,
+    )
+    style, script = ((HERE / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    style += _scale()
+    page = environment.get_template("report.html.j2").render(
+        parts=parts,
+        name_of_page=name,
+        contents=CONTENTS,
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        rule=RULE,
+        factor=FACTOR,
+        class_tables=CLASS_TABLES,
+        threat_text=records.threat_text,
+        skip_text=records.skip_text,
+    )
+    return page + "\n"
+
+
+def _finalize(value: object) -> object:
+    """Every name that reaches the page goes through here; markup made by the template itself is left alone."""
+    return text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _hash(content: str) -> str:
+    """The source expression of a Content-Security-Policy that allows exactly this style or script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+def _scale() -> str:
+    """A CSS class per step of the colour scale; the text on it is black or white, whichever can be read better."""
+    rules = []
+    for step, (red, green, blue) in enumerate(figures.colour_scale(tables.LEVELS + 1)):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+        luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+        ink = "#000" if luminance > 0.179 else "#fff"  # equal contrast with both at 0.179 (WCAG 2)
+        colour = "".join(f"{round(255 * c):02x}" for c in (red, green, blue))
+        rules.append(f".v{step}{{background:#{colour};color:{ink}}}")
+    return "\n".join(rules) + "\n"

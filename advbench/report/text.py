@@ -1,0 +1,59 @@
+"""Numbers and untrusted names as text for the page."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+from advbench.metrics.rates import Rate
+
+# Control, format (bidi and zero-width), surrogate, private-use, line and paragraph separators.
+UNSEEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+
+
+def visible(text: str) -> str:
+    """`text` with every character that one cannot see, or that reorders its neighbours, written as <U+202E>."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        f"<U+{ord(char):04X}>" if unicodedata.category(char) in UNSEEN and char != "\n" else char for char in text
+    )
+
+
+def percent(value: float) -> str:
+    """0.913 -> "91.3"; nan -> an empty text. Without the sign: the column says %."""
+    return "" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def interval(rate: Rate) -> str:
+    """The bounds of a rate in percent, "89.4 to 92.9"."""
+    return f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"
+
+
+def number(value: float) -> str:
+    """A count or a measured number, short: 12,345, 3.14, 0.0021; inf is "not reached"."""
+    if math.isinf(value):
+        return "not reached"
+    if math.isnan(value):
+        return ""
+    if value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def listing(words: list[str]) -> str:
+    """["a", "b", "c"] -> "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else "none"
+
+
+def value_text(value: object) -> str:
+    """A JSON value for reading: floats short, mappings and lists flat."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, (int, float)):
+        return number(float(value)) if isinstance(value, float) else f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {value_text(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(value_text, value))
+    return str(value)

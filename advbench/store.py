@@ -1,0 +1,137 @@
+"""Files that are whole or absent: whatever is stored goes through `atomic_write`."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from advbench.types import Json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+_TEMPORARY = ".tmp"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DiskFullError(OSError):
+    """There was no room for a file. What stood under its name before still stands there, whole."""
+
+
+def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a new file beside `path`, then put it in the place of `path` in one step.
+
+    After a crash at any moment, `path` holds the old content or the new one, never a part of it; the bytes are on
+    the disk when this returns. The folder is made if it is missing. Raises DiskFullError if the disk or the quota is
+    full, and whatever `write` raises; the temporary file is removed in each case.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            message = f"disk full while writing {path}; nothing half-written"
+            raise DiskFullError(error.errno, message) from error
+        raise
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete what killed writers left in `folder`. Only for who holds the folder's lock."""
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        path.unlink(missing_ok=True)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 (hex) of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Store `text` as UTF-8."""
+    atomic_write(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, value: Json) -> None:
+    """Store `value`, indented, keys in the given order. Raises ValueError on nan and infinity: not JSON."""
+    text = json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> Json:
+    """What `write_json` stored. Raises ValueError naming the file if it is no JSON."""
+    try:
+        value: Json = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    return value
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Store `table` as parquet, without its index. The bytes depend on the content only."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), buffer, compression="zstd")
+    atomic_write(path, lambda file: file.write(buffer.getbuffer()))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """What `write_table` stored. Raises ValueError naming the file if it is no parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # Through an open file: a name with special characters is a path here, never a URL or a data set.
+        with path.open("rb") as file:
+            table: pd.DataFrame = pq.read_table(file).to_pandas()
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is not a readable parquet file: {error}") from None
+    return table
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Store named tensors as safetensors."""
+    from safetensors.torch import save
+
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    atomic_write(path, lambda file: file.write(content))
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """What `write_tensors` stored, on the CPU. Raises ValueError naming the file if it is no safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors: dict[str, torch.Tensor] = load(path.read_bytes())
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
+    return tensors
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut. Systems that cannot open folders (Windows) do it themselves."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

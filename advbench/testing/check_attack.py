@@ -1,0 +1,70 @@
+"""The contract of an attack as one call, for our own registry and for attacks of third parties."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+
+from torch import nn
+
+from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry
+from advbench.testing.laws import LAWS
+from advbench.testing.promises import PROMISES
+from advbench.testing.trial import Attack, Params, Trial
+from advbench.types import ConfigError
+
+
+def no_params(model: nn.Module) -> Mapping[str, object]:
+    """The attack's defaults."""
+    return {}
+
+
+def check_attack(
+    attack: Attack,
+    *,
+    info: AttackInfo | None = None,
+    params: Params = no_params,
+    ratio: float | None = None,
+    shape: tuple[int, int, int] = (3, 4, 4),
+    classes: int = 3,
+    batch: int = 6,
+    seed: int = 0,
+) -> None:
+    """Try `attack` on linear models in every norm it declares; AssertionError names the law it breaks and the numbers.
+
+    Always: x_adv in ball and box, finite, like x; x, y and model left as they came, also if the model raises; eps = 0
+    changes nothing; the same call gives the same bits; no dependence on batch and order; no NaN from bad gradients;
+    empty batch, one sample, one class; never nearer than the closed-form optimum; already wrong stays wrong; no more
+    access to the victim than declared; no fewer successes than one random step of the same length.
+
+    info: what the attack declares (default: its entry in the registry). params: keyword arguments for a given victim
+    (a substitute, say). ratio: the promise that it succeeds, untargeted and targeted, wherever eps is that many times
+    the closed-form distance (two classes), and reaches any target with a large radius; None promises nothing.
+    shape (C, H, W), classes, batch and seed make the problems. Raises ConfigError if nothing declares the attack.
+    """
+    declared = info or _declared(attack)
+    for norm in declared.norms:
+        trial = Trial(
+            name=getattr(attack, "__name__", type(attack).__name__),
+            attack=attack,
+            info=declared,
+            params=params,
+            ratio=ratio,
+            control=any(entry.function is attack for entry in CONTROLS),
+            can_target="targeted" in inspect.signature(attack).parameters,
+            norm=norm,
+            shape=shape,
+            classes=classes,
+            batch=batch,
+            seed=seed,
+        )
+        for law in (*LAWS, *PROMISES):
+            law(trial)
+
+
+def _declared(attack: Attack) -> AttackInfo:
+    entries: list[Entry[AttackInfo]] = [*ATTACKS, *CONTROLS]
+    for entry in entries:
+        if entry.function is attack:
+            return entry.info
+    raise ConfigError(f"{attack!r} is not registered: decorate it with @attack, or say what it can do with info=")
