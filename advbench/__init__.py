@@ -26,7 +26,7 @@ _HOMES = {
     "report": "advbench.report.render",
     "run": "advbench.bench.runner",
 }
-__all__ = sorted(_HOMES)
+__all__ = ["Outcomes", "ThreatModel", "evaluate", "explain", "load_model", "load_samples", "report", "run"]
 
 
 def __getattr__(name: str) -> object:

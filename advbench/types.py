@@ -185,6 +185,7 @@ class Outcomes:
     margin_clean: torch.Tensor  # float32: logit of the label minus the best other, at x
     margin_adv: torch.Tensor  # float32: the same at x_adv
     first_success_step: torch.Tensor  # int64: forward passes before the first success; -1 if never
+    hits: torch.Tensor  # int64: forward passes whose prediction met the goal
     forwards: torch.Tensor  # int64
     backwards: torch.Tensor  # int64
     queries: torch.Tensor  # int64

@@ -79,7 +79,10 @@ def deltas_like(draw: st.DrawFn, x: Tensor) -> Tensor:
 
 @st.composite
 def logits_and_labels(
-    draw: st.DrawFn, *, classes: st.SearchStrategy[int] = st.integers(2, 8), batch: int = 4
+    draw: st.DrawFn,
+    *,
+    classes: st.SearchStrategy[int] = st.integers(2, 8),  # noqa: B008
+    batch: int = 4,
 ) -> tuple[Tensor, Tensor]:
     """Logits (B, K) float64 without ties, of any scale, and labels (B,)."""
     generator, count = _generator(draw), draw(classes)

@@ -99,7 +99,7 @@ def _of_imports(path: Path, tree: ast.Module, text: str) -> Found:
 
 def _of_registration(path: Path, tree: ast.Module, text: str) -> Found:
     """A registered function is named as its file. `@attack(...)` and `@registry.attack(...)` register."""
-    known_as = {}
+    known_as: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "advbench.registry":
             known_as |= {alias.asname or alias.name: alias.name for alias in node.names if alias.name in REGISTERING}
@@ -135,6 +135,8 @@ def _imported(path: Path, tree: ast.Module) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") and node.args:
             target = node.args[0]
             modules = [str(target.value)] if isinstance(target, ast.Constant) else []
+        else:
+            continue
         for module in modules:
             if module.split(".")[0] == "advbench":
                 yield node.lineno, module
@@ -169,7 +171,7 @@ PLANTED = {
     "no sign": ("core/__init__.py", "x = 1", "no sign on the door"),
     "not ASCII": ("core/a.py", "x = '\u03b5'", "not ASCII"),
     "style sheet not ASCII": ("report/a.css", "/* \u03b5 */", "not ASCII"),
-    "unfinished": ("core/a.py", "# TO" "DO later", "unfinished"),
+    "unfinished": ("core/a.py", "# TODO later", "unfinished"),
     "other name": (
         "attacks/a.py",
         "from advbench.registry import attack\n@attack(norms=(2,), access='none')\ndef b(): ...",
@@ -188,8 +190,14 @@ PLANTED = {
 }
 
 ALLOWED = {
-    "down": ("bench/a.py", "from advbench.core.norms import lengths\nfrom advbench import types, metrics\nimport torch"),
-    "own room": ("attacks/gradient/a.py", "from advbench.attacks.gradient.b import b\nfrom .b import b\nfrom . import b"),
+    "down": (
+        "bench/a.py",
+        "from advbench.core.norms import lengths\nfrom advbench import types, metrics\nimport torch",
+    ),
+    "own room": (
+        "attacks/gradient/a.py",
+        "from advbench.attacks.gradient.b import b\nfrom .b import b\nfrom . import b",
+    ),
     "floor 0": ("registry.py", "from advbench.types import ConfigError"),
     "the package itself": ("cli/a.py", "from advbench import evaluate"),
     "defenses to attacks": ("defenses/training/a.py", "from advbench.attacks.gradient.pgd import pgd"),

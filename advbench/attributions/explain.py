@@ -20,7 +20,7 @@ def explain(
     sample_ids: Tensor | None = None,
     **params: object,
 ) -> Tensor:
-    """Signed map (B, C, H, W) or (B, 1, H, W) of what in x (B, C, H, W) speaks for class y (B,), by a registered method.
+    """Signed map (B, C, H, W) or (B, 1, H, W) of what in x (B, C, H, W) speaks for class y (B,), by the named method.
 
     params: the method's own. Raises ConfigError for an unknown method or parameter.
     """

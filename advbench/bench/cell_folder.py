@@ -161,8 +161,13 @@ def commit(folder: Path, rows: Rows, gallery: Mapping[str, torch.Tensor], record
     write_text(folder / LOG, (folder / CHUNKS / LOG).read_text(encoding="utf-8"))
     hashes = {name: file_hash(folder / name) for name in (TABLE, EXAMPLES, GALLERY, LOG)}
     write_json(folder / CELL, {**record, "files": hashes})
+    tidy(folder)
+
+
+def tidy(folder: Path) -> None:
+    """Remove from a finished cell what only an unfinished one needs; a run killed after its commit left it."""
     (folder / FAILURE).unlink(missing_ok=True)
-    shutil.rmtree(folder / CHUNKS)
+    shutil.rmtree(folder / CHUNKS, ignore_errors=True)
 
 
 def write_failure(folder: Path, error: str, traceback: str) -> None:

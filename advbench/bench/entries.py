@@ -68,7 +68,7 @@ def read_attacks(node: Node | None, registry: Registry[AttackInfo], substitute: 
 
 def _attack(item: Node, registry: Registry[AttackInfo], specials: Mapping[object, Special]) -> list[Choice]:
     name, fields, owner = named(item)
-    with placing(item):
+    with placing(replace(item, line=owner.line)):
         parameters = registry[name].parameters()
     takes_goal = "goal" in fields and "goal" not in parameters
     goals = [_goal(value) for value in each(fields["goal"])] if takes_goal else ["untargeted"]
@@ -110,7 +110,7 @@ def read_defenses(node: Node | None, threats: Sequence[Threat], root: Node) -> t
 
 def _defense(item: Node, threats: Sequence[Threat]) -> list[DefenseChoice]:
     name, fields, owner = named(item)
-    stage, own = _defense_parameters(name, item)
+    stage, own = _defense_parameters(name, replace(item, line=owner.line))
     radius = _RADIUS if stage == "training" else {}
     parameters = {**TRAINING, **radius, **own}
     choices = []

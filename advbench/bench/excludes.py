@@ -58,15 +58,15 @@ def _exclude(item: Node, present: Mapping[str, set[str]], methods: Sequence[Choi
     if not isinstance(item.value, Mapping):
         raise item.error(f"must be a table such as {{attack: pgd, because: too slow}}, got {item.kind}")
     fields = dict(item.value)
-    if "because" not in fields:
-        raise item.error("needs the key 'because'")
-    because = word(fields.pop("because"))
-    if not fields:
-        raise item.error("names nothing to leave out")
+    because = fields.pop("because", None)
     names = {key: _names(fields.pop(key), present.get(key, set())) for key in NAMES if key in fields}
     candidates = [choice for choice in methods if choice.name in names.get("attack", (choice.name,))]
     params = {key: _values(key, value, item, candidates) for key, value in fields.items()}
-    return Exclude(names, params, because, f"{item.file}:{item.line}: {item.path}")
+    if because is None:
+        raise item.error("needs the key 'because'")
+    if not names and not params:
+        raise item.error("names nothing to leave out")
+    return Exclude(names, params, word(because), f"{item.file}:{item.line}: {item.path}")
 
 
 def _names(node: Node, present: set[str]) -> tuple[str, ...]:

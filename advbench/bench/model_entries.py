@@ -69,7 +69,7 @@ def read_models(node: Node, allow_code: bool) -> tuple[ModelChoice, ...]:
 
 def _model(item: Node, allow_code: bool) -> list[ModelChoice]:
     text, fields, owner = named(item)
-    with placing(item):
+    with placing(replace(item, line=owner.line)):
         spec = parse_spec(text)
         parameters = MODELS[spec.name].parameters()
     if spec.name == "python" and not allow_code:
@@ -136,14 +136,12 @@ def _listed(name: str, point: Mapping[str, Json]) -> tuple[dict[str, Json], str]
 def _coded(name: str, point: Mapping[str, Json]) -> tuple[dict[str, Json], str]:
     """A function of the user's: its name and the file or package it is in, which is found but not run."""
     top = str(point["name"]).split(":", maxsplit=1)[0].split(".", maxsplit=1)[0]
-    here = next((path for path in (Path(top), Path(f"{top}.py")) if path.exists()), None)
-    found = None if here else importlib.util.find_spec(top)
-    source = here or (Path(found.origin) if found and found.origin else None)
-    if source and source.name == "__init__.py":
-        source = source.parent
-    return {"name": name, "function": point["name"], "sha256": content_of(source) if source else None}, str(
-        point["name"]
-    )
+    found = importlib.util.find_spec(top)
+    origin = Path(found.origin) if found and found.origin else Path()
+    beside = (Path(top), Path(f"{top}.py"), origin.parent if origin.name == "__init__.py" else origin)
+    source = next((path for path in beside if path.name and path.exists()), None)
+    sha256 = content_of(source) if source else None
+    return {"name": name, "function": point["name"], "sha256": sha256}, str(point["name"])
 
 
 _CONTENTS: Mapping[str, Callable[[str, Mapping[str, Json]], tuple[dict[str, Json], str]]] = {
@@ -162,14 +160,14 @@ def read_substitute(node: Node, allow_code: bool) -> list[Json]:
     if name == "twin":
         return [{"twin": point} for point in expand_parameters(fields, _TWIN, owner, {})]
     if ":" not in name and name not in ("labels", *MODELS.names()):
-        raise no_such(node, "substitute", name, ["twin", "labels", *MODELS.names()])
+        raise no_such(replace(node, line=owner.line), "substitute", name, ["twin", "labels", *MODELS.names()])
     if name != "labels":
         return [{"model": choice.as_json()} for choice in _model(node, allow_code)]
-    if "model" not in fields:
-        raise owner.error("needs the parameter 'model': the architecture that learns from the labels")
     for key in fields:
         if key not in _LABELS and key != "model":
             raise unknown(fields[key], owner, "parameter", key, ["model", *_LABELS])
+    if "model" not in fields:
+        raise owner.error("needs the parameter 'model': the architecture that learns from the labels")
     own = {key: value for key, value in fields.items() if key != "model"}
     students = read_models(fields["model"], allow_code)
     points = expand_parameters(own, _LABELS, owner, {})

@@ -34,7 +34,7 @@ def describe(plan: Plan, results: Path) -> str:
         matrix.question,
         "",
         f"{matrix.path}: {data.name} {data.split}, {len(plan.sample_ids)} samples, seed {matrix.seed}",
-        f"{len(plan.jobs)} cells: {sum(done)} done, {len(done) - sum(done)} missing; {len(plan.skips)} skips",
+        f"cells: {len(plan.jobs)} ({sum(done)} done, {len(done) - sum(done)} missing), skips: {len(plan.skips)}",
         "",
         *_aligned([("model", "defense", "attack", "goal", "norm", "eps", "state", "passes")], _rows(plan.jobs, done)),
     ]

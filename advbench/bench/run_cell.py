@@ -29,6 +29,7 @@ from advbench.bench.cell_folder import (
     open_chunks,
     pin,
     read_chunks,
+    tidy,
     write_chunk,
     write_failure,
 )
@@ -86,6 +87,7 @@ def fail(job: Job, place: Place, error: str, trace: str = "") -> Finished:
 
 def stored(job: Job, place: Place) -> Finished:
     """The cell that the folder holds already."""
+    tidy(place.of(job))
     record = cast("Mapping[str, list[Mapping[str, Json]]]", read_json(place.of(job) / CELL))
     return Finished(place.of(job), job.labels, "stored", tuple(record["summary"]))
 

@@ -41,9 +41,9 @@ def verdicts(table: pd.DataFrame, norm: float, grid: Sequence[float] = ()) -> pd
     if table["eps"].isna().all():
         nearest = nearest_error(table, norm)
         radii = sorted(grid) or [math.inf]
-        held = {eps: (nearest > eps * (1 + SLACK)) if eps < math.inf else nearest == math.inf for eps in radii}
-        return pd.DataFrame(held, index=nearest.index)
-    held = (~broken(table)).groupby([table["sample_id"], table["eps"]]).all().unstack("eps")
+        beyond = {eps: (nearest > eps * (1 + SLACK)) if eps < math.inf else nearest == math.inf for eps in radii}
+        return pd.DataFrame(beyond, index=nearest.index)
+    held: pd.DataFrame = (~broken(table)).groupby([table["sample_id"], table["eps"]]).all().unstack("eps")
     if held.isna().any(axis=None):
         raise ValueError("the rows do not cover every sample at every eps")
     if not grid:
@@ -61,10 +61,11 @@ def worst_case(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     Per sample, so it is at most the smallest robust accuracy. Raises ValueError if there is no frame, or if the
     attacks saw different samples: a sample counts as robust only if every attack ran on it.
     """
-    first, *others = list(frames) or [None]
-    if first is None:
+    every = list(frames)
+    if not every:
         raise ValueError("the worst case over no attack is not defined")
-    for other in others:
+    first = every[0]
+    for other in every[1:]:
         if not first.index.equals(other.index):
             raise ValueError("the attacks saw different samples; a worst case per sample needs the same ones")
         shared = [eps for eps in first.columns if eps in other.columns]

@@ -20,7 +20,8 @@ def check_model(model: nn.Module, x: Tensor, classes: int) -> None:
     """
     images = x[:SAMPLES]
     check_images(images)
-    with frozen(model), torch.random.fork_rng(), torch.no_grad():
+    devices = [images.device] if images.is_cuda else []  # naming none would start CUDA for a model on the CPU
+    with frozen(model), torch.random.fork_rng(devices), torch.no_grad():
         try:
             logits = model(images)
         except (RuntimeError, ValueError, TypeError) as error:

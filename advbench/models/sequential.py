@@ -31,10 +31,10 @@ def sequential(
 ) -> nn.Module:
     """The layers of `entry` in `file`, as one nn.Sequential.
 
-    file: a list of entries, each with `name`, `layers` (a list such as ["conv", 1, 32, 3, 1, 1, 1]; all kinds:
-    LAYERS) and perhaps `file`, its weights beside the list. entry: may be left out if there is
-    only one. weights: "none" to draw them from `seed` although the entry names a file.
-    shape, classes: if both are given, the network must fit them. Raises ConfigError on anything else.
+    file: a list of entries, each with `name`, `layers` (lists such as ["conv", 1, 32, 3, 1, 1, 1]; LAYERS has all
+    kinds) and perhaps `file`, its weights beside the list. entry: may be left out if there is only one.
+    weights: "none" to draw them from `seed` although the entry names a file. shape, classes: if both are given, the
+    network must fit them. Raises ConfigError on anything else.
     """
     chosen = read_entry(file, entry)
     where = f"{file}#{chosen.get('name', '')}"

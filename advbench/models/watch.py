@@ -14,15 +14,16 @@ from advbench.core.gradients import attended_rows
 class Watched(nn.Module):
     """Passes x on to `model` and keeps the books for a batch of goals y (B,).
 
-    forwards, backwards (B,) int64: passes of each sample. first_success (B,) int64: forward passes before the first
-    one whose prediction met the goal (left y, or is y if `targeted`); -1 if none did. trace: with `tracing`, the
-    predicted class at each pass as pairs (rows, classes). Samples are told apart by the rows that the core attends to;
-    an attack that calls the model on a part of the batch by its own means is charged evenly.
+    forwards, backwards (B,) int64: passes of each sample. hits (B,) int64: forward passes whose prediction met the
+    goal (left y, or is y if `targeted`). first_success (B,) int64: forward passes before the first hit; -1 without one.
+    trace, with `tracing`: the predicted class at each pass as pairs (rows, classes). Samples are told apart by the rows
+    that the core attends to; an attack that calls the model on a part of the batch by its own means is charged evenly.
     """
 
     forwards: Tensor
     backwards: Tensor
     first_success: Tensor
+    hits: Tensor
 
     def __init__(self, model: nn.Module, y: Tensor, *, targeted: bool = False, tracing: bool = False) -> None:
         super().__init__()
@@ -30,6 +31,7 @@ class Watched(nn.Module):
         self.forwards = torch.zeros_like(y)
         self.backwards = torch.zeros_like(y)
         self.first_success = torch.full_like(y, -1)
+        self.hits = torch.zeros_like(y)
         self.trace: list[tuple[Tensor, Tensor]] = []
         self._unassigned = [0, 0]  # sample passes forward and backward of unknown rows
 
@@ -64,6 +66,7 @@ class Watched(nn.Module):
         first = self.first_success[rows]
         later = torch.where(other.first_success >= 0, self.forwards[rows] + other.first_success, -1)
         self.first_success[rows] = torch.where(first < 0, later, first)
+        self.hits[rows] += other.hits
         self.forwards[rows] += forwards
         self.backwards[rows] += backwards
 
@@ -74,6 +77,7 @@ class Watched(nn.Module):
             first = self.first_success[rows]
             self.first_success[rows] = torch.where((first < 0) & met, self.forwards[rows], first)
             self.forwards[rows] += 1
+            self.hits[rows] += met
         if self.tracing:
             self.trace.append((rows, classes))
         if logits.requires_grad:

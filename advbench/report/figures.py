@@ -23,6 +23,8 @@ from advbench.metrics.rates import Rate
 COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadb")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 DASHES = ((0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+# On a dark page the two darkest colours are lightened, hue kept.
+LIGHTER = tuple({"#bd1f01": "#e8583f", "#832db6": "#b574e0"}.get(colour, colour) for colour in COLOURS)
 CONTROL = "#94a4a2"
 LAYERS = ("worst", "control", "attack", "distance")  # the first lies under the others and is wide enough to be seen
 
@@ -34,10 +36,11 @@ class Scheme:
     ink: str
     quiet: str
     grid: str
+    colours: tuple[str, ...]
 
 
-LIGHT = Scheme(ink="#1b1f24", quiet="#59636e", grid="#e3e6ea")
-DARK = Scheme(ink="#eceff3", quiet="#9aa4b0", grid="#30363d")
+LIGHT = Scheme(ink="#1b1f24", quiet="#59636e", grid="#e3e6ea", colours=COLOURS)
+DARK = Scheme(ink="#eceff3", quiet="#9aa4b0", grid="#30363d", colours=LIGHTER)
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,19 @@ def swatch(kind: str, order: int) -> Themed:
 def _curves(
     lines: Sequence[Line], ticks: Sequence[tuple[float, str]], chance: float, axis: str, scheme: Scheme
 ) -> Figure:
-    figure = Figure(figsize=(3.3, 2.55), layout="constrained", frameon=False)
-    axes = figure.subplots(subplot_kw={"frameon": False})
+    figure = Figure(figsize=(3.3, 2.55), frameon=False)
+    axes = figure.add_axes((0.15, 0.17, 0.83, 0.80), frameon=False)  # fixed: figures side by side line up
     right = max((position for position, _ in ticks), default=1.0) or 1.0
     axes.axhline(100 * chance, color=scheme.quiet, linewidth=0.8, linestyle=(0, (1, 2)))
-    axes.annotate("chance", (right, 100 * chance), xytext=(0, 2), textcoords="offset points", ha="right", fontsize=7.5,
-                  color=scheme.quiet)
+    axes.annotate(
+        "chance",
+        (right, 100 * chance),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="right",
+        fontsize=7.5,
+        color=scheme.quiet,
+    )
     for line in sorted(lines, key=lambda line: LAYERS.index(line.kind)):
         _draw(axes, line, right, scheme)
     axes.set(xlim=(-0.02 * right, 1.02 * right), ylim=(-3, 103), yticks=range(0, 101, 25))
@@ -93,10 +103,16 @@ def _draw(axes: Axes, line: Line, right: float, scheme: Scheme) -> None:
     colour, dashes, width, marker = _style(line.kind, line.order, scheme)
     above = 2 + LAYERS.index(line.kind)
     if line.steps:
-        inside = [(x, y) for x, y in line.steps if x <= right]
-        x, y = zip(*inside, (right, inside[-1][1]), strict=True)
-        axes.plot(x, [100 * v for v in y], drawstyle="steps-post", color=colour, linestyle=dashes, linewidth=width,
-                  zorder=above)
+        inside = [(eps, share) for eps, share in line.steps if eps <= right]
+        inside.append((right, inside[-1][1]))
+        axes.plot(
+            *zip(*((eps, 100 * share) for eps, share in inside), strict=True),
+            drawstyle="steps-post",
+            color=colour,
+            linestyle=dashes,
+            linewidth=width,
+            zorder=above,
+        )
         return
     x = [eps for eps, _ in line.points]
     low, middle, high = ([100 * getattr(rate, bound) for _, rate in line.points] for bound in ("low", "value", "high"))
@@ -108,18 +124,26 @@ def _style(kind: str, order: int, scheme: Scheme) -> tuple[str, object, float, s
     if kind == "worst":
         return scheme.ink, "-", 4.0, ""
     if kind == "distance":
-        return COLOURS[order % len(COLOURS)], DASHES[order % len(DASHES)], 1.6, ""
+        return scheme.colours[order % len(COLOURS)], DASHES[order % len(DASHES)], 1.6, ""
     if kind == "control":
         return CONTROL, (0, (4, 2)), 1.8, MARKERS[-1 - order % len(MARKERS)]
-    return COLOURS[order % len(COLOURS)], "-", 1.3, MARKERS[order % len(MARKERS)]
+    return scheme.colours[order % len(COLOURS)], "-", 1.3, MARKERS[order % len(MARKERS)]
 
 
 def _swatch(kind: str, order: int, scheme: Scheme) -> Figure:
     figure = Figure(figsize=(0.42, 0.16), frameon=False)
     axes = figure.add_axes((0, 0, 1, 1))
     colour, dashes, width, marker = _style(kind, order, scheme)
-    axes.plot([0, 1, 2], [0, 0, 0], color=colour, linestyle=dashes, linewidth=width, marker=marker, markersize=4.2,
-              markevery=[1])
+    axes.plot(
+        [0, 1, 2],
+        [0, 0, 0],
+        color=colour,
+        linestyle=dashes,
+        linewidth=width,
+        marker=marker,
+        markersize=4.2,
+        markevery=[1],
+    )
     axes.set(xlim=(0, 2), ylim=(-1, 1))
     axes.axis("off")
     return figure
@@ -127,9 +151,10 @@ def _swatch(kind: str, order: int, scheme: Scheme) -> Figure:
 
 def _svg(figure: Figure) -> str:
     buffer = io.BytesIO()
+    FigureCanvasSVG(figure)
     # No date and a fixed salt: the same results give the same bytes.
     with mpl.rc_context({"svg.hashsalt": "advbench", "svg.fonttype": "path", "font.family": "DejaVu Sans"}):
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return data_uri(buffer.getvalue(), "svg+xml")
 
 

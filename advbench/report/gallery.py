@@ -13,9 +13,9 @@ from advbench.store import read_tensors
 
 GROUPS = ("easiest fooled", "median fooled", "hardest fooled", "held, closest call")
 RULE = (
-    "Samples are chosen by a rule on the stored rows at the largest eps, not by hand: of the fooled ones the three with the smallest, "
-    "median and largest clean margin, and the three that held with the smallest margin after the attack; ties go to "
-    "the smaller sample number."
+    "Samples are chosen by a rule on the stored rows at the largest eps, not by hand: of the fooled ones the three "
+    "with the smallest, median and largest clean margin, and the three that held with the smallest margin after the "
+    "attack; ties go to the smaller sample number."
 )
 FIXED = ("sample_id", "group", "x", "x_adv", "probabilities_clean", "probabilities_adv", "trajectory")
 
@@ -46,7 +46,9 @@ class Exhibit:
 
     @property
     def size(self) -> int:
-        return sum(map(len, (self.x, self.x_adv, self.difference, *(uri for pair in self.maps for uri in pair))))
+        """Characters that it takes on the page: images, and about 200 of markup around each."""
+        images = (self.x, self.x_adv, self.difference, *(uri for pair in self.maps for uri in pair))
+        return sum(len(image) + 200 for image in images)
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,15 @@ def _in_order(chosen: Sequence[Gallery], cells: Sequence[StoredCell]) -> tuple[G
 def _gallery(cell: StoredCell, per_group: int) -> Gallery:
     tensors = _arrays(cell)
     names = tuple(name.removesuffix("_clean") for name in tensors if name.endswith("_clean") and name not in FIXED)
-    last = cell.rows.sort_values("eps").drop_duplicates("sample_id", keep="last").set_index("sample_id")
+    labels, targets = _last(cell, "label"), _last(cell, "target")
     seen: dict[int, int] = {}
     exhibits = []
     for i, group in enumerate(map(int, tensors["group"])):
         seen[group] = seen.get(group, 0) + 1
         if seen[group] <= per_group:
-            row = last.loc[int(tensors["sample_id"][i])]
-            exhibits.append(_exhibit(tensors, i, names, cell.classes, (int(row["label"]), int(row["target"]))))
+            sample = int(tensors["sample_id"][i])
+            truth = (labels[sample], targets[sample])
+            exhibits.append(_exhibit(tensors, i, names, cell.classes, truth))
     return Gallery(cell.id, names, tensors["x"].shape[-1] < 64, tuple(exhibits))
 
 
@@ -164,13 +167,19 @@ def trajectories(cells: Sequence[StoredCell], attack: str = "loss_ascent", limit
 
 def _paths(cell: StoredCell) -> Iterator[Path]:
     tensors = _arrays(cell)
-    labels = cell.rows.drop_duplicates("sample_id").set_index("sample_id")["label"]
+    labels = _last(cell, "label")
     for sample_id, trajectory in zip(tensors["sample_id"], tensors.get("trajectory", []), strict=False):
-        label = int(labels.loc[int(sample_id)])
+        label = labels[int(sample_id)]
         steps = [int(step) for step in trajectory if step >= 0]
         wrong = tuple(step != label for step in steps)
         names = tuple(_name(cell.classes, step) for step in steps)
         yield Path(cell.id, int(sample_id), _name(cell.classes, label), names, wrong)
+
+
+def _last(cell: StoredCell, column: str) -> dict[int, int]:
+    """A column of whole numbers by sample, as of the largest eps."""
+    rows = cell.rows.sort_values("eps", kind="stable").drop_duplicates("sample_id", keep="last")
+    return dict(zip(rows["sample_id"].tolist(), rows[column].tolist(), strict=True))
 
 
 def _arrays(cell: StoredCell) -> dict[str, Array]:

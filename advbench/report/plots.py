@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from advbench.metrics.rates import wilson
-from advbench.metrics.robust import nearest_error
+from advbench.metrics.rates import Rate
+from advbench.metrics.robust import nearest_error, rates
 from advbench.report import figures
 from advbench.report.figures import Line, Themed
 from advbench.report.panel import Method, Panel, Subject
 from advbench.report.stored import StoredCell
 from advbench.report.tables import CurveRow, clean_of, curve_rows
 from advbench.report.text import percent
+
+FIGURES = 12  # per threat; more would make the page heavy and nobody compares them by eye
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Key:
 @dataclass(frozen=True)
 class Plot:
     subject: Subject
-    image: Themed
+    image: Themed | None  # None beyond the first FIGURES models: their numbers are in the table
     alt: str
     rows: list[CurveRow]
 
@@ -46,9 +48,12 @@ def legend(panel: Panel) -> list[Key]:
 
 
 def plots(panel: Panel, order: list[Subject]) -> list[Plot]:
-    """A figure per subject that has a result, in the order given; all on the same axes."""
+    """A figure for each of the first subjects that have a result, in the order given; all on the same axes."""
     right = panel.headline if panel.grid else _reach(panel)
-    return [_plot(panel, s, right) for s in order if any(cell.id.subject == s for cell in panel.cells)]
+    shown = [s for s in order if any(cell.id.subject == s for cell in panel.cells)]
+    return [_plot(panel, s, right) for s in shown[:FIGURES]] + [
+        Plot(s, None, "", curve_rows(panel, s)) for s in shown[FIGURES:]
+    ]
 
 
 def _plot(panel: Panel, subject: Subject, right: float) -> Plot:
@@ -57,7 +62,9 @@ def _plot(panel: Panel, subject: Subject, right: float) -> Plot:
     if subject in panel.worst:
         lines.append(_worst_line(panel, subject))
     rows = curve_rows(panel, subject)
-    ticks = figures.tick_texts(panel.grid, [str(radius) for radius in panel.radii]) if panel.grid else _round_ticks(right)
+    ticks = (
+        figures.tick_texts(panel.grid, [str(radius) for radius in panel.radii]) if panel.grid else _round_ticks(right)
+    )
     axis = f"{'eps' if panel.grid else 'distance'} ({panel.name})"
     classes = len(cells[0].classes)
     image = figures.curves(lines, ticks=ticks, chance=1 / max(1, classes), axis=axis)
@@ -75,21 +82,20 @@ def _worst_line(panel: Panel, subject: Subject) -> Line:
     if panel.grid:
         return Line("worst", 0, _points(panel, subject, panel.worst[subject]))
     nearest = [nearest_error(cell.rows, panel.norm) for cell in panel.of(subject, "attack")]
-    return Line("worst", 0, steps=_survival(pd.concat(nearest, axis=1).min(axis=1), math.inf))
+    return Line("worst", 0, steps=_survival(pd.concat(nearest, axis=1).min(axis=1), panel.headline))
 
 
-def _points(panel: Panel, subject: Subject, held: pd.DataFrame) -> tuple[tuple[float, figures.Rate], ...]:
+def _points(panel: Panel, subject: Subject, held: pd.DataFrame) -> tuple[tuple[float, Rate], ...]:
     clean = clean_of([panel], subject)
-    start = [(0.0, clean)] if clean is not None and held.columns[0] > 0 else []
-    return (*start, *((float(eps), wilson(int(held[eps].sum()), len(held))) for eps in held.columns))
+    points = tuple(rates(held).items())
+    return points if clean is None or points[0][0] == 0 else ((0.0, clean), *points)
 
 
 def _survival(nearest: pd.Series[float], right: float) -> tuple[tuple[float, float], ...]:
     """Share of the samples whose nearest error lies beyond each distance, as the corners of a step curve."""
-    distances = nearest.round(6).value_counts().sort_index()
-    share = 1 - distances.cumsum() / len(nearest)
-    corners = {0.0: 1.0} | {float(x): float(y) for x, y in share.items() if float(str(x)) <= right}
-    return tuple(sorted(corners.items()))
+    distances = sorted(round(float(distance), 6) for distance in nearest)
+    corners = {0.0: 1.0} | {x: 1 - i / len(distances) for i, x in enumerate(distances, 1) if x <= right}
+    return tuple(corners.items())
 
 
 def _reach(panel: Panel) -> float:

@@ -37,8 +37,10 @@ def cost_rows(matrix: StoredMatrix) -> list[CostRow]:
 def _cost(cell: StoredCell) -> CostRow:
     # A carried or nested row repeats the passes of the row that it came from.
     run = cell.rows[cell.rows["evidence"] == "run"]
-    passes = run[["forwards", "backwards", "queries"]].sum() / max(1, cell.n)
-    return CostRow(cell.id, cell.n, *map(float, passes), cell.seconds)
+    forwards, backwards, queries = (
+        int(run[name].sum()) / max(1, cell.n) for name in ("forwards", "backwards", "queries")
+    )
+    return CostRow(cell.id, cell.n, forwards, backwards, queries, cell.seconds)
 
 
 def transfer_rows(matrix: StoredMatrix) -> list[tuple[Identity, dict[str, str]]]:
@@ -78,7 +80,9 @@ def setting(matrix: StoredMatrix, panels: Sequence[Panel]) -> str:
     threats = "; ".join(_threat(panel) for panel in panels) or "no threat"
     attacks = _methods(panels, "attack")
     controls = _methods(panels, "control")
-    beside = f", beside {_count(len(controls), 'control')} without information ({listing(controls)})" if controls else ""
+    beside = (
+        f", beside {_count(len(controls), 'control')} without information ({listing(controls)})" if controls else ""
+    )
     return f"{samples}{source}; {threats}; {_count(len(attacks), 'attack')} ({listing(attacks)}){beside}."
 
 

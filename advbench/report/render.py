@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,11 +17,12 @@ from advbench.report.gallery import Path as ClassPath
 from advbench.report.panel import Panel, Subject, panels
 from advbench.report.pictures import FACTOR
 from advbench.report.plots import Key, Plot, legend, plots
-from advbench.report.stored import StoredMatrix, read_matrix
+from advbench.report.stored import Identity, StoredMatrix, read_matrix
 from advbench.store import write_text
 from advbench.types import ConfigError, norm_name
 
-GALLERY_BUDGET = 7_000_000  # characters of image data, of the 10 MB that the page should stay under
+SOFT_CAP = 10_000_000  # characters that a page should stay under; the gallery gets what the rest leaves
+GALLERY_LEAST = 500_000
 CLASS_TABLES = 6  # models whose classes are listed openly; the others are folded
 CONTENTS = (
     ("leaderboard", "Leaderboard"),
@@ -63,7 +64,7 @@ class Part:
     galleries: Galleries
     trajectories: list[tuple[str, list[ClassPath]]]  # by cell key
     costs: list[records.CostRow]
-    transfers: list[tuple[records.Identity, dict[str, str]]]
+    transfers: list[tuple[Identity, dict[str, str]]]
     parameters: list[tuple[str, str, str, str]]
     provenance: list[tuple[str, str]]
     anchored: set[str]  # keys of the cells whose link target stands in this part, once per page
@@ -82,13 +83,15 @@ def report(results: list[Path], out: Path) -> Path:
     for number, matrix in enumerate(matrices, 1):
         keys = {entry.id.key for entry in matrix.entries} - seen
         prefix = f"m{number}-" if len(matrices) > 1 else ""
-        parts.append(_part(matrix, prefix, GALLERY_BUDGET // len(matrices), keys))
+        parts.append(_part(matrix, prefix, keys))
         seen |= keys
-    write_text(out, _page(parts, out.stem))
+    left = max(GALLERY_LEAST, SOFT_CAP - len(_page(parts, out.stem))) // len(parts)
+    whole = [replace(part, galleries=galleries(part.matrix.cells, left)) for part in parts]
+    write_text(out, _page(whole, out.stem))
     return out
 
 
-def _part(matrix: StoredMatrix, prefix: str, budget: int, anchored: set[str]) -> Part:
+def _part(matrix: StoredMatrix, prefix: str, anchored: set[str]) -> Part:
     views = panels(matrix)
     leaders = tables.leaderboard(views)
     order = [leader.subject for leader in leaders]
@@ -102,7 +105,7 @@ def _part(matrix: StoredMatrix, prefix: str, budget: int, anchored: set[str]) ->
         threats=[_threat(view, order) for view in views],
         leaders=leaders,
         classes=[(s, rows) for s in order if (rows := tables.class_rows(views, s))],
-        galleries=galleries(matrix.cells, budget),
+        galleries=Galleries((), ""),
         trajectories=list(paths.items()),
         costs=records.cost_rows(matrix),
         transfers=records.transfer_rows(matrix),

@@ -99,7 +99,9 @@ def heat_maps(panel: Panel, order: Sequence[Subject]) -> list[HeatMap]:
     """
     attacks, controls = panel.methods("attack"), panel.methods("control")
     maps = []
-    for eps, text in reversed(list(zip(panel.grid, map(str, panel.radii), strict=True)) or [(math.inf, "any distance")]):
+    for eps, text in reversed(
+        list(zip(panel.grid, map(str, panel.radii), strict=True)) or [(math.inf, "any distance")]
+    ):
         rows = []
         for subject in (s for s in order if s in panel.subjects):
             left, right = ([_place(panel, subject, m, eps) for m in group] for group in (attacks, controls))
@@ -236,6 +238,8 @@ def _length(cell: StoredCell, norm: float, eps: float) -> float:
     """Median length of the judged perturbations at a radius, over the samples that were classified correctly."""
     rows = cell.rows[cell.rows["clean_correct"]]
     length = rows[norm_name(norm)]
-    if cell.id.radii is None:  # a distance beyond the radius, or of a sample that was not fooled, is no perturbation here
+    if (
+        cell.id.radii is None
+    ):  # a distance beyond the radius, or of a sample that was not fooled, is no perturbation here
         return float(length[broken(rows) & (length <= eps)].median())
     return float(length[(rows["eps"] - eps).abs() <= 1e-9 * (1 + eps)].median())

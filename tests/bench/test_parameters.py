@@ -146,9 +146,9 @@ def test_an_unknown_and_a_missing_parameter_are_named() -> None:
     parameters = ATTACKS["pgd"].parameters()
     owner = node("{stepz: 3}")
     assert isinstance(owner.value, dict)
-    with pytest.raises(ConfigError, match="f.yaml:1: key has no parameter 'stepz'; did you mean 'steps'"):
+    with pytest.raises(ConfigError, match=r"f\.yaml:1: key has no parameter 'stepz'; did you mean 'steps'"):
         expand_parameters(owner.value, parameters, owner, {})
-    with pytest.raises(ConfigError, match="f.yaml:1: key needs the parameter 'substitute'"):
+    with pytest.raises(ConfigError, match=r"f\.yaml:1: key needs the parameter 'substitute'"):
         expand_parameters({}, ATTACKS["transfer"].parameters(), owner, {})
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -51,6 +51,7 @@ def some(batch: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@settings(max_examples=25)
 @given(seed=seeds(), steps=st.integers(0, 12))
 def test_leaving_early_does_not_change_the_verdict(rule: StepRule, seed: int, steps: int) -> None:
     z, thresholds = some(5, seed)
@@ -61,6 +62,7 @@ def test_leaving_early_does_not_change_the_verdict(rule: StepRule, seed: int, st
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@settings(max_examples=25)
 @given(seed=seeds(), size=st.integers(1, 5), order=st.permutations(range(5)))
 def test_batch_order_and_pieces_change_nothing(rule: StepRule, seed: int, size: int, order: list[int]) -> None:
     z, thresholds = some(5, seed)
@@ -104,7 +106,7 @@ def test_the_cost_follows_the_work_left() -> None:
     seen: list[list[int]] = []
     thresholds = torch.tensor([-1.0, 3.5, 1000.0, 1.5])
     descend(torch.zeros(4, 1), beyond(thresholds, seen), step=steepest(math.inf, 1.0), steps=5)
-    assert seen == [[0, 1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2], [2], [2]]
+    assert seen == [[0, 1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2], [1, 2], [2]]
     seen.clear()
     descend(torch.zeros(2, 1), beyond(thresholds, seen), step=steepest(math.inf, 1.0), steps=3, stop=None)
     assert seen == [[0, 1]] * 4
@@ -117,7 +119,7 @@ def test_checks_for_leaving_may_be_rare(monkeypatch: pytest.MonkeyPatch) -> None
     """As on a GPU: the same verdicts, a few steps more."""
     z, thresholds = some(6, 3)
     often = descend(z, beyond(thresholds), step=RULES["adam"], steps=12)
-    monkeypatch.setitem(__import__("advbench.core.descent").core.descent._STEPS_BETWEEN_CHECKS, "cpu", 5)
+    monkeypatch.setattr("advbench.core.descent._STEPS_BETWEEN_CHECKS", {"cpu": 5})
     rarely = descend(z, beyond(thresholds), step=RULES["adam"], steps=12)
     assert torch.equal(often.reached, rarely.reached)
     torch.testing.assert_close(often.z[~often.reached], rarely.z[~often.reached])

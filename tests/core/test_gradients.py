@@ -84,8 +84,9 @@ def test_pieces_give_what_the_whole_gives(size: int, count: int) -> None:
 def test_pieces_end_with_their_context_also_on_exceptions() -> None:
     sizes: list[int] = []
     objective = scored(lambda z: sizes.append(len(z)) or z.flatten(1).sum(1))
-    with pytest.raises(RuntimeError, match="planted"), in_pieces(2), in_pieces(None):
+    with in_pieces(2), in_pieces(None):
         evaluate(objective, images(), torch.arange(5))
+    with pytest.raises(RuntimeError, match="planted"), in_pieces(2):
         raise RuntimeError("planted")
     evaluate(objective, images(), torch.arange(5))
     assert sizes == [5, 5]

@@ -75,7 +75,9 @@ def test_divergence_is_that_of_torch_and_never_negative(data: st.DataObject) -> 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 @pytest.mark.parametrize("classes", [2, 3, 4])
 def test_few_classes_are_defined_and_so_are_their_gradients(loss: Loss, classes: int) -> None:
-    logits = torch.randn(5, classes, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    logits = torch.randn(
+        5, classes, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True
+    )
     value = loss(logits, torch.arange(5) % classes)
     (grad,) = torch.autograd.grad(value.sum(), logits)
     assert bool(value.isfinite().all() & grad.isfinite().all())

@@ -96,7 +96,9 @@ def test_each_sample_has_its_own_radius(data: st.DataObject, norm: float) -> Non
 def test_an_empty_batch_stays_empty(norm: float, tensor: bool) -> None:
     eps = torch.zeros(0) if tensor else 0.5
     assert BALLS[norm](torch.zeros(0, 3, 2, 2), eps).shape == (0, 3, 2, 2)
-    assert within(ThreatModel(norm, 0.5), torch.zeros(0, 1, 2, 2))(torch.zeros(0, 1, 2, 2), torch.arange(0)).shape[0] == 0
+    assert (
+        within(ThreatModel(norm, 0.5), torch.zeros(0, 1, 2, 2))(torch.zeros(0, 1, 2, 2), torch.arange(0)).shape[0] == 0
+    )
 
 
 def bisected(delta: Tensor, room: Tensor, eps: float) -> Tensor:
@@ -115,7 +117,9 @@ def bisected(delta: Tensor, room: Tensor, eps: float) -> Tensor:
 @given(deltas(dtype=torch.float64), radii())
 def test_l1_projection_equals_bisection(delta: Tensor, eps: float) -> None:
     expected = bisected(delta, torch.full_like(delta, math.inf), eps)
-    torch.testing.assert_close(project_l1(delta, eps), expected, rtol=1e-9, atol=1e-9 * max(1.0, float(delta.abs().max())))
+    torch.testing.assert_close(
+        project_l1(delta, eps), expected, rtol=1e-9, atol=1e-9 * max(1.0, float(delta.abs().max()))
+    )
 
 
 @given(st.data(), radii())
@@ -124,14 +128,12 @@ def test_l1_projection_with_the_box_equals_bisection(data: st.DataObject, eps: f
     delta = data.draw(deltas_like(x))
     room = torch.where(delta > 0, 1.0 - x, x)
     scale = max(1.0, float(delta.abs().max()))
-    torch.testing.assert_close(
-        project_l1_box(delta, x, eps), bisected(delta, room, eps), rtol=1e-9, atol=1e-9 * scale
-    )
+    torch.testing.assert_close(project_l1_box(delta, x, eps), bisected(delta, room, eps), rtol=1e-9, atol=1e-9 * scale)
 
 
 @given(st.integers(0, 20), st.floats(0.05, 2.0))
 def test_l1_projection_with_the_box_is_the_nearest_point(seed: int, eps: float) -> None:
-    """Against a solver that knows only the problem: delta = p - n with p, n >= 0, sum(p + n) <= eps, bounds of the box."""
+    """Against a solver that knows only the problem: delta = p - n with p, n >= 0, sum(p + n) <= eps, and the box."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(1, 4, generator=generator, dtype=torch.float64)
     delta = torch.randn(1, 4, generator=generator, dtype=torch.float64)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -37,14 +38,16 @@ def around(draws: Draws) -> Propose:
     return lambda kept, rows, i: kept.z + 0.3 * draws.rows(rows).normal(tuple(kept.z.shape[1:]), "step", i)
 
 
+@settings(max_examples=25)
 @given(seeds(), st.integers(0, 10))
 def test_more_proposals_never_make_it_worse_and_the_best_is_kept(seed: int, steps: int) -> None:
     z, propose = torch.zeros(4, 2), around(Draws(seed, torch.arange(4)))
     path = [search(z, low_and_far(0.0), propose=propose, steps=k, stop=None).loss for k in range(steps + 1)]
     assert torch.equal(path[0], torch.full((4,), 2.0))
-    assert all(bool((later <= earlier).all()) for earlier, later in zip(path, path[1:], strict=False))
+    assert all(bool((later <= earlier).all()) for earlier, later in pairwise(path))
 
 
+@settings(max_examples=25)
 @given(seeds(), st.integers(1, 4), st.permutations(range(4)))
 def test_batch_order_pieces_and_leaving_change_no_verdict(seed: int, size: int, order: list[int]) -> None:
     z, draws = torch.zeros(4, 2), Draws(seed, torch.arange(4))

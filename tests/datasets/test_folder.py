@@ -186,10 +186,13 @@ def test_a_giant_or_missing_file_is_refused_unread(tmp_path: Path) -> None:
         read_image(tmp_path / "b.png")
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK"])
-def test_other_colour_modes_become_rgb(mode: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mode", "white"),
+    [("1", 1), ("L", 255), ("LA", (255, 255)), ("P", "white"), ("RGBA", "white"), ("CMYK", (0, 0, 0, 0))],
+)
+def test_other_colour_modes_become_rgb(mode: str, white: str | int | tuple[int, ...], tmp_path: Path) -> None:
     form = "JPEG" if mode == "CMYK" else "PNG"
-    Image.new(mode, (4, 3), 1 if mode == "1" else "white").save(tmp_path / "a.png", form)
+    Image.new(mode, (4, 3), white).save(tmp_path / "a.png", form)
     x = read_image(tmp_path / "a.png")
     assert x.shape == (3, 3, 4)
     assert x.min() > 0.99

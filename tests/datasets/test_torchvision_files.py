@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,20 +41,26 @@ def test_idx_files_are_read(name: str, folder: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "owner", "folder", "key"),
+    ("name", "owner", "place", "key"),
     [
         ("cifar10", zoo.CIFAR10, "cifar-10-batches-py", "labels"),
         ("cifar100", zoo.CIFAR100, "cifar-100-python", "fine_labels"),
     ],
 )
 def test_cifar_batches_are_read(
-    name: str, owner: type, folder: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    owner: type,
+    place: str,
+    key: str,
+    *,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / folder).mkdir()
+    (tmp_path / place).mkdir()
 
     def write(file: str, content: dict[str, object]) -> list[str]:
         data = pickle.dumps(content)
-        (tmp_path / folder / file).write_bytes(data)
+        (tmp_path / place / file).write_bytes(data)
         return [file, hashlib.md5(data).hexdigest()]
 
     meta = write("meta", {"names": ["a"]})
@@ -83,15 +88,11 @@ def test_missing_files_say_what_to_do(name: str, tmp_path: Path) -> None:
         load_dataset(name, root=tmp_path, download=False)
 
 
-def _unreachable(*args: object, **kwargs: object) -> None:
-    raise OSError("no route to host")
+def test_a_download_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(files: zoo.MNIST) -> None:
+        raise OSError("no route to host")
 
-
-@pytest.mark.parametrize("fail", [_unreachable], ids=["offline"])
-def test_a_download_that_fails_says_what_to_do(
-    fail: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(zoo.MNIST, "download", fail)
+    monkeypatch.setattr(zoo.MNIST, "download", unreachable)
     with pytest.raises(ConfigError, match=r"mnist could not be downloaded to .*no route to host.*another root"):
         load_dataset("mnist", root=tmp_path)
 

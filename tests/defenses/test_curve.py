@@ -34,9 +34,7 @@ def test_measuring_a_linear_model_gives_what_can_be_counted_by_hand() -> None:
     x = torch.tensor([[0.9, 0.1], [0.6, 0.5], [0.2, 0.8], [0.4, 0.6]]).reshape(4, 1, 1, 2)
     y = torch.tensor([0, 0, 1, 0])  # the last one is wrong without any attack
     # A sample falls when eps reaches half of its logit difference: 0.8, 0.1, 0.6.
-    measured = measure(
-        model, x.__getitem__, y, torch.arange(4), threat=ThreatModel(math.inf, 0.2), seed=0, size=3
-    )
+    measured = measure(model, x.__getitem__, y, torch.arange(4), threat=ThreatModel(math.inf, 0.2), seed=0, size=3)
     assert measured == Measured(0.75, 0.5)
     assert model.training
 

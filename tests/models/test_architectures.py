@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from advbench.models.load import load_model
 from advbench.models.weights import weights_hash
+from advbench.registry import MODELS
 
 # Each registered builder that makes a net from a seed, in a size that is quick to try.
 LAYERS = [["conv", 3, 4, 3, 2, 1, 1], ["batchnorm", 4], ["relu"], ["avgpool_all"], ["flatten"], ["linear", 4, 5]]
@@ -26,6 +27,14 @@ SMALL: dict[str, dict[str, object]] = {
     "sequential": {"file": LAYERS},
 }
 SHAPE, CLASSES = (3, 32, 32), 5
+
+
+FROM_ELSEWHERE = {"timm", "python"}  # have tests of their own
+
+
+def test_every_architecture_is_held_to_these_laws() -> None:
+    ours = {entry.name for entry in MODELS if entry.function.__module__.startswith("advbench.")}
+    assert ours == SMALL.keys() | FROM_ELSEWHERE
 
 
 @pytest.fixture(scope="module")

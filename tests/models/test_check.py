@@ -78,8 +78,8 @@ def test_the_model_is_left_as_it_came(answer: Callable[[Tensor], object]) -> Non
         seen.append(len(z))
         return answer(nn.functional.dropout(z, 0.5, training=True))  # draws from torch's generator
 
-    model = Answering(count)
-    model.add_module("norm", nn.BatchNorm2d(1))
+    model, norm = Answering(count), nn.BatchNorm2d(1)
+    model.add_module("norm", norm)
     model.train()
     model.net.eval()
     before, state = weights_hash(model), torch.get_rng_state()
@@ -89,6 +89,6 @@ def test_the_model_is_left_as_it_came(answer: Callable[[Tensor], object]) -> Non
         assert "softmax" in str(error)  # noqa: PT017
     assert seen == [SAMPLES]
     assert weights_hash(model) == before
-    assert (model.training, model.net.training, model.norm.training) == (True, False, True)
+    assert (model.training, model.net.training, norm.training) == (True, False, True)
     assert all(weight.requires_grad for weight in model.parameters())
     assert torch.equal(torch.get_rng_state(), state)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -95,7 +95,11 @@ def loss_ascent(model: Linear, x: Array, y: NDArray[np.int64], eps: float, norm:
 
 
 ATTACKS: Mapping[str, Attack] = {
-    "fgsm": step, "pgd": steps, "transfer": transfer, "loss_ascent": loss_ascent, "random_sphere": random_sphere,
+    "fgsm": step,
+    "pgd": steps,
+    "transfer": transfer,
+    "loss_ascent": loss_ascent,
+    "random_sphere": random_sphere,
 }
 
 
@@ -111,26 +115,43 @@ def rows(model: Linear, attack: Attack, norm: str, grid: Sequence[str] | None, n
         delta, logits = x_adv - x, model.logits(x_adv)
         fooled = logits.argmax(1) != y
         evidence = np.where(already, 1, 0)
-        parts.append(_outcomes(eps, y, clean, logits, delta, fooled, evidence))
+        parts.append(_outcomes(eps, y, clean, logits=logits, delta=delta, evidence=evidence))
         images.append(x_adv)
         carried, already = x_adv, fooled
     return Outcomes.concat(parts), np.concatenate(images)
 
 
 def _outcomes(
-    eps: float, y: NDArray[np.int64], clean: Array, logits: Array, delta: Array, fooled: Array, evidence: Array
+    eps: float, y: NDArray[np.int64], clean: Array, *, logits: Array, delta: Array, evidence: Array
 ) -> Outcomes:
     n = len(y)
-    correct = clean.argmax(1) == y
+    correct, fooled = clean.argmax(1) == y, logits.argmax(1) != y
     ones = np.ones(n, dtype=np.int64)
-    values = dict(
-        sample_id=np.arange(1000, 1000 + n), eps=np.full(n, eps), label=y, target=-ones, clean_pred=clean.argmax(1),
-        adv_pred=logits.argmax(1), clean_correct=correct, fooled=fooled, in_ball=ones > 0, in_box=ones > 0,
-        l0=(delta != 0).sum(1).astype(float), l1=np.abs(delta).sum(1), l2=np.linalg.norm(delta, axis=1),
-        linf=np.abs(delta).max(1), margin_clean=_margin(clean, y), margin_adv=_margin(logits, y),
-        first_success_step=np.where(fooled, 1, -1), forwards=6 * ones, backwards=5 * ones, queries=0 * ones,
-        status=np.where(~correct, 2, np.where(fooled, 1, 0)).astype(np.int8), evidence=evidence.astype(np.int8),
-    )
+    values = {
+        "sample_id": np.arange(1000, 1000 + n),
+        "eps": np.full(n, eps),
+        "label": y,
+        "target": -ones,
+        "clean_pred": clean.argmax(1),
+        "adv_pred": logits.argmax(1),
+        "clean_correct": correct,
+        "fooled": fooled,
+        "in_ball": ones > 0,
+        "in_box": ones > 0,
+        "l0": (delta != 0).sum(1).astype(float),
+        "l1": np.abs(delta).sum(1),
+        "l2": np.linalg.norm(delta, axis=1),
+        "linf": np.abs(delta).max(1),
+        "margin_clean": _margin(clean, y),
+        "margin_adv": _margin(logits, y),
+        "first_success_step": np.where(fooled, 1, -1),
+        "hits": fooled.astype(np.int64),
+        "forwards": 6 * ones,
+        "backwards": 5 * ones,
+        "queries": 0 * ones,
+        "status": np.where(~correct, 2, np.where(fooled, 1, 0)).astype(np.int8),
+        "evidence": evidence.astype(np.int8),
+    }
     return Outcomes(**{name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in values.items()})
 
 
@@ -158,11 +179,17 @@ def gallery(model: Linear, table: pd.DataFrame, images: Array, attack: str) -> d
         paths = np.where(np.arange(16)[None] < stop[:, None], paths, -1)
     maps = {"clean": model.weight[y] * x, "adv": model.weight[model.logits(x_adv).argmax(1)] * x_adv}
     values = {
-        "sample_id": last.sample_id.to_numpy()[index], "group": np.array([g for g, _ in picked], dtype=np.int64),
-        "x": _image(x), "x_adv": _image(x_adv), "probabilities_clean": _softmax(model.logits(x)),
-        "probabilities_adv": _softmax(model.logits(x_adv)), "trajectory": paths.astype(np.int64),
-        "saliency_clean": _image(maps["clean"]), "saliency_adv": _image(maps["adv"]),
-        "grad_cam_clean": _image(np.abs(maps["clean"])), "grad_cam_adv": _image(np.abs(maps["adv"])),
+        "sample_id": last.sample_id.to_numpy()[index],
+        "group": np.array([g for g, _ in picked], dtype=np.int64),
+        "x": _image(x),
+        "x_adv": _image(x_adv),
+        "probabilities_clean": _softmax(model.logits(x)),
+        "probabilities_adv": _softmax(model.logits(x_adv)),
+        "trajectory": paths.astype(np.int64),
+        "saliency_clean": _image(maps["clean"]),
+        "saliency_adv": _image(maps["adv"]),
+        "grad_cam_clean": _image(np.abs(maps["clean"])),
+        "grad_cam_adv": _image(np.abs(maps["adv"])),
     }
     return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in values.items()}
 
@@ -196,31 +223,44 @@ def write_results(folder: Path, plan: Plan | None = None) -> Path:
     plan = plan or Plan()
     threats = [("linf", LINF), ("l2", L2)]
     entries = [
-        (model, defense, attack, norm, grid)
+        ((model, defense, attack, norm), grid)
         for model in plan.models
         for defense in plan.defenses
         for norm, grid in threats
         for attack in (*plan.attacks, "random_sphere")
     ]
-    entries += [(m, d, "loss_ascent", "l2", None) for m in plan.models for d in plan.defenses]
+    entries += [((m, d, "loss_ascent", "l2"), None) for m in plan.models for d in plan.defenses]
     cells = [_write_cell(folder, plan, *entry) for entry in entries]
     write_json(
         folder / "matrix.json",
         {
-            "schema": 1, "question": plan.question, "file": "benchmarks/digits.yaml", "seed": 0,
-            "data": {"name": "digits", "split": "test", "count": plan.n, "choose": "stratified"}, "cells": cells,
-            "skips": [{
-                "labels": {"model": plan.models[0], "defense": "none", "attack": "fgsm", "goal": "least_likely", "norm": "l2"},
-                "reason": "fgsm does not target",
-            }],
+            "schema": 1,
+            "question": plan.question,
+            "file": "benchmarks/digits.yaml",
+            "seed": 0,
+            "data": {"name": "digits", "split": "test", "count": plan.n, "choose": "stratified"},
+            "cells": cells,
+            "skips": [
+                {
+                    "labels": {
+                        "model": plan.models[0],
+                        "defense": "none",
+                        "attack": "fgsm",
+                        "goal": "least_likely",
+                        "norm": "l2",
+                    },
+                    "reason": "fgsm does not target",
+                }
+            ],
         },
     )
     return folder
 
 
 def _write_cell(
-    root: Path, plan: Plan, model: str, defense: str, attack: str, norm: str, grid: tuple[str, ...] | None
+    root: Path, plan: Plan, place: tuple[str, str, str, str], grid: tuple[str, ...] | None
 ) -> dict[str, object]:
+    model, defense, attack, norm = place
     labels = {"model": model, "defense": defense, "attack": attack, "goal": "untargeted", "norm": norm}
     eps = None if grid is None else list(grid)
     key = hashlib.sha256(json.dumps([labels, eps]).encode()).hexdigest()
@@ -239,15 +279,24 @@ def _write_cell(
     if kind == "attack":
         write_tensors(folder / "gallery.safetensors", gallery(net, table, images, attack))
     record = {
-        "schema": 1, "key": key, "labels": labels, "kind": kind, "eps": eps, "classes": list(plan.classes),
+        "schema": 1,
+        "key": key,
+        "labels": labels,
+        "kind": kind,
+        "eps": eps,
+        "classes": list(plan.classes),
         "spec": {"attack": {"kind": kind, "name": attack, "params": {"steps": 4, "relative_step": 2.5}}, "seed": 0},
-        "summary": [], "files": {}, "seconds": 1.25,
-        "provenance": {"advbench": "0.1.0", "torch": "2.15.0", "device": "cpu", "git": {"commit": "0" * 40, "dirty": False}},
+        "summary": [],
+        "files": {},
+        "seconds": 1.25,
+        "provenance": {
+            "advbench": "0.1.0",
+            "torch": "2.15.0",
+            "device": "cpu",
+            "git": {"commit": "0" * 40, "dirty": False},
+        },
     }
     if attack == "transfer":
         record["transfer"] = {"substitute": "linear twin", "agreement": 0.9425, "victim_queries": 6400}
     write_json(folder / "cell.json", record)
     return entry
-
-
-__all__ = ["Plan", "replace", "write_results"]

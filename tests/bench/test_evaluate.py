@@ -1,0 +1,207 @@
+"""Rows do not depend on how they are computed; a grid says what its radii say one by one; bad input never starts."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from advbench.bench.evaluate import evaluate, evaluate_grid, trajectories
+from advbench.bench.scene import Assault, Execution
+from advbench.core.draws import Draws
+from advbench.registry import ATTACKS, AttackInfo, Entry
+from advbench.types import ConfigError, Outcomes, Radius, ThreatModel
+
+GRID = tuple(map(Radius, ("0.02", "0.05", "0.1", "0.2", "0.4")))
+FLOATS = ("l0", "l1", "l2", "linf", "margin_clean", "margin_adv")
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    """A small convolutional net, far from linear, at a fixed random point."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = (nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(), nn.Flatten())
+        return nn.Sequential(*layers, nn.Linear(72, 5)).eval()
+
+
+@pytest.fixture(scope="module")
+def samples(net: nn.Module) -> tuple[Tensor, Tensor]:
+    """Images with the net's own labels, the first two of them changed: clean errors."""
+    x = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        y = net(x).argmax(1)
+    y[:2] = (y[:2] + 1) % 5
+    return x, y
+
+
+def _grid(
+    net: nn.Module, x: Tensor, y: Tensor, ids: Tensor | None = None, *, name: str = "pgd", **how: int
+) -> Outcomes:
+    assault = Assault(ATTACKS[name], {"steps": 10} if name == "pgd" else {})
+    return evaluate_grid(net, x, y, ids, assault=assault, norm=math.inf, grid=GRID, execution=Execution(**how))  # type: ignore[arg-type]
+
+
+def _assert_same(left: Outcomes, right: Outcomes) -> None:
+    for name in Outcomes.columns():
+        a, b = getattr(left, name), getattr(right, name)
+        if name in FLOATS:
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+        else:
+            assert torch.equal(a, b), name
+
+
+@settings(max_examples=8)
+@given(size=st.sampled_from([1, 7, 64]), order=st.randoms(use_true_random=False), cut=st.integers(1, 39))
+def test_batch_order_and_sharding_leave_the_rows_alone(
+    net: nn.Module, samples: tuple[Tensor, Tensor], size: int, order: object, cut: int
+) -> None:
+    x, y = samples
+    ids = torch.arange(100, 140)
+    whole = _grid(net, x, y, ids)
+    shuffled = torch.randperm(40, generator=torch.Generator().manual_seed(cut))
+    parts = [_grid(net, x[part], y[part], ids[part], micro_batch=size) for part in shuffled.split(cut)]
+    table = Outcomes.concat(parts)
+    position = torch.argsort(table.eps * 1e6 + table.sample_id, stable=True)
+    _assert_same(table.take(position), whole)
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+def test_a_grid_gives_what_its_radii_give_one_by_one_or_more(
+    net: nn.Module, samples: tuple[Tensor, Tensor], name: str
+) -> None:
+    x, y = samples
+    table = _grid(net, x, y, name=name)
+    fooled = table.fooled.reshape(len(GRID), -1)
+    assert bool((fooled[1:] >= fooled[:-1]).all()), "the curve must be monotone"
+    for k, radius in enumerate(GRID):
+        params = {"steps": 10} if name == "pgd" else {}
+        alone = evaluate(net, x, y, attack=name, threat=ThreatModel(math.inf, float(radius)), **params)
+        assert bool((fooled[k] >= alone.fooled).all()), f"weaker than a separate run at eps {radius}"
+
+
+def test_the_example_of_a_row_is_what_the_row_says(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
+    x, y = samples
+    table = _grid(net, x, y)
+    assert table.x_adv is not None
+    delta = (table.x_adv.double() - x.double().repeat(len(GRID), 1, 1, 1)).flatten(1)
+    torch.testing.assert_close(table.linf, delta.abs().amax(1))
+    assert bool((table.linf <= table.eps + 1e-6).all())
+    with torch.no_grad():
+        assert torch.equal(net(table.x_adv).argmax(1), table.adv_pred)
+
+
+def test_clean_errors_are_counted_and_not_attacked(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
+    x, y = samples
+    row = evaluate(net, x, y, threat=ThreatModel(math.inf, 0.1))
+    assert row.fooled[:2].tolist() == [True, True]
+    assert row.clean_correct[:2].tolist() == [False, False]
+    assert row.forwards[:2].tolist() == row.backwards[:2].tolist() == [0, 0]
+    assert row.l2[:2].tolist() == [0.0, 0.0]
+
+
+def test_passes_are_counted_per_sample(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
+    x, y = samples
+    threat = ThreatModel(math.inf, 0.1)
+    row = evaluate(net, x, y, attack="pgd", threat=threat, steps=7, early_stop=False, random_start=False)
+    assert set(row.forwards[2:].tolist()) == {8}  # one look at the last point
+    assert set(row.backwards[2:].tolist()) == {7}
+    eager = evaluate(net, x, y, attack="pgd", threat=threat, steps=7, random_start=False)
+    found = eager.fooled & eager.clean_correct
+    assert torch.equal(eager.fooled, row.fooled)
+    assert torch.equal(eager.forwards[found], eager.first_success_step[found] + 1)
+    assert bool((eager.forwards <= row.forwards).all())
+    assert int(eager.forwards.sum()) < int(row.forwards.sum())
+
+
+def test_reduced_precision_agrees_with_float32(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
+    x, y = samples
+    full, low = (
+        evaluate(net, x, y, threat=ThreatModel(math.inf, 0.05), precision=precision)
+        for precision in ("float32", "bfloat16")
+    )
+    clear = full.margin_clean.abs() > 0.02
+    assert torch.equal(full.clean_pred, low.clean_pred)  # the judge is float32 either way
+    assert float((full.fooled != low.fooled)[clear].float().mean()) <= 0.05
+
+
+def test_trajectories_start_at_the_label_and_end_where_the_attack_stopped(
+    net: nn.Module, samples: tuple[Tensor, Tensor]
+) -> None:
+    x, y = samples
+    assault = Assault(ATTACKS["pgd"], {"steps": 6, "random_start": False})
+    threat = ThreatModel(math.inf, 0.1)
+    path = trajectories(net, x, y, None, assault=assault, threat=threat, execution=Execution())
+    row = evaluate(net, x, y, threat=threat, steps=6, random_start=False)
+    assert path.shape == (40, int(row.forwards.max()))
+    assert bool((path[:2] == -1).all())
+    assert torch.equal(path[2:, 0], y[2:])
+    assert torch.equal((path >= 0).sum(1), row.forwards)
+
+
+class _Fixed(nn.Module):
+    """Always class 0 of three."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.eye(3)[0].expand(len(x), 3) + 0.0 * x.flatten(1).sum(1, keepdim=True)
+
+
+@pytest.fixture
+def liar() -> Entry[AttackInfo]:
+    """An attack that returns whatever `point` says, admissible or not."""
+
+    def liar(
+        model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, draws: Draws, point: float = 2.0
+    ) -> Tensor:
+        return torch.full_like(x, point)
+
+    return Entry("liar", liar, AttackInfo((math.inf,), "none"))
+
+
+@pytest.mark.parametrize(("point", "status"), [(2.0, "invalid"), (math.nan, "invalid"), (0.5, "held")])
+def test_a_cheating_attack_gains_nothing(liar: Entry[AttackInfo], point: float, status: str) -> None:
+    x, y = torch.full((3, 1, 4, 4), 0.5), torch.zeros(3, dtype=torch.int64)
+    table = evaluate_grid(
+        _Fixed(),
+        x,
+        y,
+        None,
+        assault=Assault(liar, {"point": point}),
+        norm=math.inf,
+        grid=GRID[:1],
+        execution=Execution(),
+    ).to_pandas()
+    assert set(table["status"]) == {status}
+    assert not table["fooled"].any()
+
+
+def test_no_samples_give_no_rows(net: nn.Module) -> None:
+    x, y = torch.zeros(0, 1, 8, 8), torch.zeros(0, dtype=torch.int64)
+    assert len(evaluate(net, x, y, threat=ThreatModel(math.inf, 0.1))) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"attack": "pgdd"}, "did you mean 'pgd'"),
+        ({"step": 3}, "did you mean 'steps'"),
+        ({"goal": "nearest"}, "no goal"),
+        ({"threat": ThreatModel(0, 3)}, "does not work in l0"),
+        ({"threat": ThreatModel(math.inf, None)}, "needs a radius"),
+        ({"x": torch.full((2, 1, 8, 8), 3.0)}, r"images must lie in \[0, 1\]"),
+        ({"x": torch.zeros(2, 64)}, "must be float32 images"),
+        ({"y": torch.zeros(3, dtype=torch.int64)}, "must be int64 labels"),
+    ],
+)
+def test_bad_input_is_refused_before_any_work(net: nn.Module, change: dict[str, object], message: str) -> None:
+    call: dict[str, object] = {
+        "x": torch.zeros(2, 1, 8, 8),
+        "y": torch.zeros(2, dtype=torch.int64),
+        "threat": ThreatModel(math.inf, 0.1),
+    } | change
+    with pytest.raises(ConfigError, match=message):
+        evaluate(net, **call)  # type: ignore[arg-type]

@@ -1,0 +1,304 @@
+"""Unfolding a matrix: every combination is a cell or a skip, and keys follow content alone.
+
+`python tests/bench/test_matrix.py` rewrites tests/golden_keys.json. That orphans every stored result: do it only with
+a new schema number.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import random
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from advbench.bench.config import load_matrix
+from advbench.bench.cost import passes
+from advbench.bench.jobs import Job, Plan, Recipe, SubstituteRecipe
+from advbench.bench.matrix import expand
+from advbench.types import ConfigError, canonical_json, content_key
+
+Document = dict[str, object]
+Write = Callable[[Document], Path]
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden_keys.json"
+GOLDEN_MATRIX = """\
+question: Do keys stay?
+seed: 7
+data: {name: digits, count: 30}
+models: [linear, {small_cnn: {width: 8}}]
+defenses: [none, {adversarial: {eps: 1/5, epochs: 3}}]
+threats: [{norm: inf, eps: [0.1, 8/255]}, {norm: 2}]
+attacks: [fgsm, {pgd: {steps: 7, goal: next}}, {fooling: {goal: 3}}, {transfer: {substitute: twin, via: fgsm}}]
+controls: [random_sphere]
+"""
+
+
+def plan_of(path: Path, text: str) -> Plan:
+    path.write_text(text)
+    return expand(load_matrix(path))
+
+
+def keys(plan: Plan) -> list[str]:
+    return [job.cell.key for job in plan.jobs]
+
+
+def shuffled(value: object, order: random.Random, *, lists: bool) -> object:
+    """The same document with the keys of its tables (and the values of its lists) in another order."""
+    if isinstance(value, dict):
+        items = [(key, shuffled(inner, order, lists=lists)) for key, inner in value.items()]
+        order.shuffle(items)
+        return dict(items)
+    if isinstance(value, list):
+        values = [shuffled(inner, order, lists=lists) for inner in value]
+        if lists:
+            order.shuffle(values)
+        return values
+    return value
+
+
+@pytest.fixture(scope="module")
+def plan(document: Document, write: Write) -> Plan:
+    return expand(load_matrix(write(document)))
+
+
+@pytest.mark.slow
+@settings(max_examples=15)
+@given(order=st.randoms(use_true_random=False))
+def test_the_order_of_keys_changes_no_cell(order: random.Random, document: Document, write: Write, plan: Plan) -> None:
+    other = shuffled(document, order, lists=False)
+    assert isinstance(other, dict)
+    again = expand(load_matrix(write(other)))
+    assert keys(again) == keys(plan)
+    assert [job.slug for job in again.jobs] == [job.slug for job in plan.jobs]
+
+
+@pytest.mark.slow
+@settings(max_examples=15)
+@given(order=st.randoms(use_true_random=False))
+def test_the_order_of_values_changes_the_order_of_cells_only(
+    order: random.Random, document: Document, write: Write, plan: Plan
+) -> None:
+    other = shuffled(document, order, lists=True)
+    assert isinstance(other, dict)
+    again = expand(load_matrix(write(other)))
+    assert sorted(keys(again)) == sorted(keys(plan))
+    assert {job.cell.key: dict(job.labels) for job in again.jobs} == {
+        job.cell.key: dict(job.labels) for job in plan.jobs
+    }
+
+
+def test_every_combination_is_one_cell_or_a_skip(plan: Plan) -> None:
+    placed = [dict(job.labels) for job in plan.jobs]
+    matrix = plan.matrix
+    models = {job.labels["model"] for job in plan.jobs}
+    defenses = {job.labels["defense"] for job in plan.jobs}
+    methods = {(job.labels["attack"], job.goal) for job in plan.jobs}
+    assert (len(models), len(defenses)) == (len(matrix.models), len(matrix.defenses))
+    assert len(methods) == len(matrix.attacks) + len(matrix.controls)
+    for model in models:
+        for defense in defenses:
+            for attack, goal in methods:
+                for norm in ("linf", "l2"):
+                    place = {"model": model, "defense": defense, "attack": attack, "goal": goal, "norm": norm}
+                    skipped = [
+                        skip for skip in plan.skips if all(place[key] == value for key, value in skip.labels.items())
+                    ]
+                    assert placed.count(place) + len(skipped) == 1
+    assert all(skip.reason for skip in plan.skips)
+
+
+def test_the_reasons_are_those_of_the_matrix(plan: Plan) -> None:
+    reasons = {skip.reason for skip in plan.skips}
+    assert "pgd needs a radius, and this threat has none" in reasons
+    assert "excluded: linear models need no more" in reasons
+
+
+def test_a_cell_holds_every_parameter_resolved(plan: Plan) -> None:
+    job = next(
+        job for job in plan.jobs if job.attack.name == "pgd" and job.goal == "4" and job.labels["norm"] == "linf"
+    )
+    spec = json.loads(canonical_json(job.cell.spec()))
+    assert spec["attack"]["params"]["restarts"] == 1
+    assert spec["goal"] == "4"
+    assert spec["eps"] == ["8/255", "1/10"]
+    assert spec["dataset"]["count"] == 20
+    assert spec["seed"] == 3
+
+
+def test_keys_are_distinct_and_slugs_are_safe(plan: Plan) -> None:
+    assert len(set(keys(plan))) == len(plan.jobs)
+    for job in plan.jobs:
+        assert job.slug.isascii()
+        assert len(job.slug) <= 80
+        assert not set(job.slug) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+
+
+def test_cheap_cells_of_a_model_come_first(plan: Plan) -> None:
+    runs: list[list[Job]] = []
+    for job in plan.jobs:
+        if not runs or runs[-1][-1].recipe != job.recipe:
+            runs.append([])
+        runs[-1].append(job)
+    assert len(runs) == len({job.recipe.key for job in plan.jobs})  # each model is loaded once
+    for run in runs:
+        assert [passes(job) for job in run] == sorted(passes(job) for job in run)
+
+
+def test_a_job_travels_to_another_process(plan: Plan) -> None:
+    for job in plan.jobs:
+        assert pickle.loads(pickle.dumps(job)) == job
+
+
+def test_a_model_is_trained_once_for_all_its_cells(plan: Plan) -> None:
+    by_label = {(job.labels["model"], job.labels["defense"]): job.recipe.key for job in plan.jobs}
+    assert len(set(by_label.values())) == len(by_label)
+    assert {job.cell.model["weights"] for job in plan.jobs} == set(by_label.values())
+
+
+def test_substitutes_are_what_their_entry_says(plan: Plan) -> None:
+    for job in plan.jobs:
+        if job.attack.name != "transfer":
+            assert job.substitute is None
+            continue
+        (kind,) = job.attack.params["substitute"]  # type: ignore[misc, union-attr]
+        substitute = job.substitute
+        if kind == "labels":
+            assert isinstance(substitute, SubstituteRecipe)
+            assert substitute.victim == job.recipe
+            assert substitute.params["seeds"] == 10
+            continue
+        assert isinstance(substitute, Recipe)
+        assert substitute.stage == "none"
+        assert (substitute.seed, substitute.spec) == ((4, job.recipe.spec) if kind == "twin" else (3, "linear"))
+        assert substitute.key != job.recipe.key or kind == "model"
+
+
+def test_a_twin_is_trained_like_its_victim_with_another_seed(tmp_path: Path) -> None:
+    found = plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX)
+    twins = [(job.recipe, job.substitute) for job in found.jobs if job.substitute is not None]
+    assert {recipe.stage for recipe, _ in twins} == {"none", "training"}
+    for recipe, twin in twins:
+        assert isinstance(twin, Recipe)
+        assert twin.identity() == {**recipe.identity(), "seed": recipe.seed + 1}
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "linear.safetensors"
+    path.write_bytes(b"the weights of a linear model")
+    return path
+
+
+def test_fixed_weights_take_no_training_defense_and_no_twin(tmp_path: Path, weights: Path) -> None:
+    found = plan_of(
+        tmp_path / "m.yaml", GOLDEN_MATRIX.replace("[linear,", f"[{{linear: {{weights: {weights.name}}}}},")
+    )
+    reasons = {skip.reason for skip in found.skips if skip.labels.get("model") == "linear"}
+    assert "linear comes with fixed weights; adversarial would have to train them" in reasons
+    assert any(reason.startswith("a twin is trained like its victim") for reason in reasons)
+    fixed = [job.recipe for job in found.jobs if job.labels["model"] == "linear"]
+    assert fixed
+    assert all(recipe.training is None and recipe.defense == "none" for recipe in fixed)
+
+
+def test_keys_know_contents_and_no_paths(tmp_path: Path, weights: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    copied = shutil.copy(weights, tmp_path / "elsewhere" / "renamed.safetensors")
+    text = GOLDEN_MATRIX.replace("[linear, {small_cnn: {width: 8}}]", "[{linear: {weights: FILE}}]")
+    here = plan_of(tmp_path / "m.yaml", text.replace("FILE", str(weights)))
+    there = plan_of(tmp_path / "elsewhere" / "other.yaml", text.replace("FILE", str(copied)))
+    assert keys(here) == keys(there)
+    weights.write_bytes(b"other weights")
+    assert not set(keys(plan_of(tmp_path / "m.yaml", text.replace("FILE", str(weights))))) & set(keys(here))
+
+
+def test_what_changes_a_result_changes_its_key(tmp_path: Path) -> None:
+    before = set(keys(plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX)))
+    for old, new in (
+        ("seed: 7", "seed: 8"),
+        ("count: 30", "count: 31"),
+        ("name: digits,", "name: digits, split: train,"),
+        ("question: Do keys stay?", "question: Do keys stay?\nprecision: bfloat16"),
+    ):
+        assert old in GOLDEN_MATRIX
+        assert not before & set(keys(plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace(old, new))))
+    for old, new in (("8/255", "16/510"), ("Do keys stay?", "Really?"), ("[0.1, 8/255]", "[8/255, 1e-1]")):
+        assert before == set(keys(plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace(old, new))))
+
+
+def test_equal_cells_are_run_once(tmp_path: Path) -> None:
+    twice = plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace("[fgsm,", "[fgsm, fgsm,"))
+    assert keys(twice) == keys(plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX))
+    assert any(skip.reason.startswith("the same cell as linear / none / fgsm") for skip in twice.skips)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "{norm: 2}",
+            "{norm: 2, eps: 8.1}",
+            "m.yaml:6: eps 8.1 in l2 is larger than the box of these images, 8 across",
+        ),
+        ("goal: 3", "goal: 10", "m.yaml:7: fooling has the goal 10, but the classes are 0 to 9"),
+        ("count: 30", "count: 5000", "digits test has 500 samples, 5000 were asked for"),
+        ("controls:", "exclude: [{norm: 1, because: x}]\ncontrols:", "m.yaml:8: exclude[0] matches no cell"),
+    ],
+)
+def test_what_the_data_cannot_serve_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace(old, new))
+    assert message in str(refusal.value)
+
+
+def test_data_without_a_training_part_need_weights(tmp_path: Path, shared_data: Path) -> None:
+    one_file = f"'npz:{shared_data}/mnist/mnist_test.npz#mnist'"
+    with pytest.raises(ConfigError, match=r"m.yaml:4: linear must be trained, but .* has no training part"):
+        plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace("digits", one_file))
+
+
+def test_a_published_net_of_layers_is_known_by_its_layers_and_weights(tmp_path: Path, shared_data: Path) -> None:
+    data = f"data: {{name: 'npz:{shared_data}/mnist/mnist_{{split}}.npz#mnist', count: 10}}"
+    models = f"models: ['sequential:{shared_data}/models/models.json#mnist_lenet5_plain']"
+    text = f"question: Why?\n{data}\n{models}\nthreats: [{{norm: inf, eps: 0.1}}]\nattacks: [fgsm]\n"
+    (job,) = plan_of(tmp_path / "m.yaml", text).jobs
+    assert job.labels["model"] == "mnist_lenet5_plain"
+    assert job.recipe.fixed
+    assert set(job.recipe.content) == {"name", "layers", "weights"}
+    assert str(shared_data) not in canonical_json(job.cell.spec())
+
+
+def golden(folder: Path) -> Iterator[dict[str, object]]:
+    for job in plan_of(folder / "golden.yaml", GOLDEN_MATRIX).jobs:
+        yield {"slug": job.slug, "key": job.cell.key, "spec": job.cell.spec()}
+
+
+def test_keys_of_stored_results_stay() -> None:
+    for entry in json.loads(GOLDEN.read_text()):
+        assert content_key(entry["spec"]) == entry["key"]
+
+
+def test_the_same_matrix_still_has_the_same_cells(tmp_path: Path) -> None:
+    assert list(golden(tmp_path)) == json.loads(GOLDEN.read_text())
+
+
+def test_the_document_is_left_alone(document: Document, write: Write) -> None:
+    before = copy.deepcopy(document)
+    expand(load_matrix(write(document)))
+    assert document == before
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as temporary:
+        GOLDEN.write_text(json.dumps(list(golden(Path(temporary))), indent=1) + "\n")
+    sys.stdout.write(f"wrote {GOLDEN}\n")

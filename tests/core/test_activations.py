@@ -1,0 +1,102 @@
+"""Reading inside a network changes nothing in it and sees what a forward pass by hand would see."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from advbench.core.activations import last_conv, layer_names, record
+from advbench.types import ConfigError
+
+
+def net(in_place: bool = False) -> nn.Sequential:
+    """conv, relu, pool, conv, relu, head; its weights from a fixed seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        body = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(in_place), nn.AvgPool2d(2), nn.Conv2d(3, 4, 1))
+        return nn.Sequential(body, nn.ReLU(in_place), nn.Sequential(nn.Flatten(), nn.Linear(16, 5))).eval()
+
+
+def images() -> Tensor:
+    return torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+
+
+def interrupt_after(claim: bool) -> None:
+    assert claim
+    raise KeyboardInterrupt
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) for module in model.modules())
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_recorded_outputs_are_those_of_each_layer_before_what_follows(in_place: bool) -> None:
+    model, x = net(in_place), images()
+    plain = net(False)
+    with record(model, ["0.0", "0.1", "0.3", "1"]) as outputs:
+        logits = model(x)
+    expected = {"0.0": plain[0][0](x)}
+    expected["0.1"] = expected["0.0"].relu()
+    expected["0.3"] = plain[0](x)
+    expected["1"] = expected["0.3"].relu()
+    assert bool((expected["0.3"] < 0).any())  # else a ReLU in place could not be noticed
+    assert set(outputs) == set(expected)
+    for layer, output in expected.items():
+        torch.testing.assert_close(outputs[layer], output)
+    assert torch.equal(logits, plain(x))
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_gradients_flow_from_the_record_to_the_image_and_from_the_logits_to_the_record(in_place: bool) -> None:
+    model, x = net(in_place), images().requires_grad_(True)
+    with record(model, ["0.3"]) as outputs:
+        logits = model(x)
+    (to_image,) = torch.autograd.grad(outputs["0.3"].square().sum(), x, retain_graph=True)
+    assert to_image.any()
+    (to_layer,) = torch.autograd.grad(logits[:, 2].sum(), outputs["0.3"])
+    plain = net(False)
+    inner = plain[0](x.detach()).detach().requires_grad_(True)
+    (expected,) = torch.autograd.grad(plain[2](plain[1](inner))[:, 2].sum(), inner)
+    torch.testing.assert_close(to_layer, expected)
+
+
+def test_each_forward_pass_fills_the_record_anew() -> None:
+    model, x = net(), images()
+    with record(model, ["0.0"]) as outputs:
+        assert outputs == {}
+        model(x)
+        first = outputs["0.0"]
+        model(x + 1.0)
+        assert not torch.equal(outputs["0.0"], first)
+
+
+@pytest.mark.parametrize("where", ["inside", "in the model", "in the names"])
+def test_hooks_are_gone_afterwards_also_on_exceptions(where: str) -> None:
+    model = net()
+    if where == "in the names":
+        with pytest.raises(ConfigError), record(model, ["0.0", "nowhere"]):
+            pass
+    elif where == "in the model":
+        with pytest.raises(RuntimeError), record(model, ["0.0"]):
+            model(torch.rand(2, 7, 6, 6))
+    else:
+        with pytest.raises(KeyboardInterrupt), record(model, ["0.0", "1"]):
+            interrupt_after(hooks(model) == 2)
+    assert hooks(model) == 0
+
+
+def test_an_unknown_layer_is_named_with_those_there_are() -> None:
+    with (
+        pytest.raises(ConfigError, match=r"no layer named 'nowhere' in Sequential; layers: 0, 0\.0, 0\.1"),
+        record(net(), ["0.0", "nowhere"]),
+    ):
+        pass
+
+
+def test_layers_are_listed_in_order_and_the_last_convolution_is_found() -> None:
+    assert layer_names(net()) == ["0", "0.0", "0.1", "0.2", "0.3", "1", "2", "2.0", "2.1"]
+    assert last_conv(net()) == "0.3"
+    with pytest.raises(ConfigError, match="Linear has no convolution"):
+        last_conv(nn.Linear(2, 2))

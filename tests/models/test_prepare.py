@@ -1,0 +1,130 @@
+"""A prepared model computes the same, for each sample the same in whatever batch, and leaves the original alone."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from advbench.models.predict import predict
+from advbench.models.prepare import Prepared, prepare
+
+
+class _Block(nn.Module):
+    """A residual block in pre-activation order with one foldable pair, written as a forward of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.conv, self.after = nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.relu(self.after(self.conv(torch.relu(self.before(x)))))
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), _Block(), nn.Flatten(), nn.Linear(216, 4))
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_()  # type: ignore[union-attr]
+                module.running_var.uniform_(0.5, 2.0)  # type: ignore[union-attr]
+                nn.init.uniform_(module.weight, 0.5, 2.0)
+        return net.eval()
+
+
+@pytest.fixture(scope="module")
+def x() -> Tensor:
+    return torch.rand(70, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+
+
+def _gradient(model: nn.Module, x: Tensor) -> Tensor:
+    z = x.clone().requires_grad_(True)
+    return torch.autograd.grad(model(z).square().sum(), z)[0]
+
+
+def test_logits_and_gradients_are_those_of_the_model(net: nn.Module, x: Tensor) -> None:
+    fast = prepare(net, x)
+    torch.testing.assert_close(fast(x), net(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(_gradient(fast, x), _gradient(net, x), rtol=1e-3, atol=1e-4)
+
+
+def test_every_batch_norm_behind_a_convolution_is_folded_and_no_other(net: nn.Module, x: Tensor) -> None:
+    kinds = [type(module) for module in prepare(net, x).modules()]
+    assert kinds.count(nn.BatchNorm2d) == 1  # the one before a convolution stays
+    assert kinds.count(nn.Identity) == 2
+
+
+def test_a_convolution_used_twice_is_not_folded(x: Tensor) -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.norm(self.conv(x)) + self.conv(x)).flatten(1)
+
+    model = Twice().eval()
+    fast = prepare(model, x)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+    torch.testing.assert_close(fast(x), model(x))
+
+
+def test_a_model_that_cannot_be_traced_is_prepared_all_the_same(x: Tensor) -> None:
+    class Branching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.norm(x) if float(x.sum()) > 0 else x).flatten(1)
+
+    model = Branching().eval()
+    torch.testing.assert_close(prepare(model, x)(x), model(x))
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(0, 69), min_size=1, max_size=70))
+def test_a_sample_gets_the_same_bits_in_every_batch(net: nn.Module, x: Tensor, picked: list[int]) -> None:
+    fast = prepare(net, x)
+    assert torch.equal(fast(x[picked]), fast(x)[picked])
+    assert torch.equal(_gradient(fast, x[picked]), _gradient(fast, x)[picked])
+    assert torch.equal(predict(net, x[picked], batch=5), predict(net, x)[picked])
+
+
+def test_the_original_is_untouched(net: nn.Module, x: Tensor) -> None:
+    model = copy.deepcopy(net).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    prepare(model, x, precision="bfloat16")(x)
+    predict(model, x)
+    assert model.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_reduced_precision_is_close_and_comes_back_as_float32(net: nn.Module, x: Tensor) -> None:
+    low = prepare(net, x, precision="bfloat16")(x)
+    assert low.dtype == torch.float32
+    assert not torch.equal(low, net(x))
+    torch.testing.assert_close(low, net(x), rtol=0.05, atol=0.05)
+
+
+def test_the_micro_batch_follows_the_size_of_the_activations(x: Tensor) -> None:
+    small = prepare(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten()), x)
+    large = prepare(nn.Sequential(nn.Conv2d(3, 400, 1), nn.Flatten()), x)
+    assert small.micro_batch % 8 == large.micro_batch % 8 == 0
+    assert small.micro_batch == 2 * 2**20 // (4 * 64) // 8 * 8 * 2  # 32 MiB of (conv + flatten) float32 activations
+    assert large.micro_batch == small.micro_batch // 100 // 8 * 8
+    assert prepare(small, x, micro_batch=3).micro_batch == 3
+
+
+def test_no_samples_are_fine(net: nn.Module, x: Tensor) -> None:
+    fast = prepare(net, x[:0])
+    assert isinstance(fast, Prepared)
+    assert predict(net, x[:0]).shape == (0, 4)

@@ -1,0 +1,139 @@
+"""The page in a real browser, opened from the disk with the network cut."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from advbench.report.render import report
+from tests.report.synthetic_results import Plan, write_results
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="NO BROWSER TESTS: playwright is not installed")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+HOSTILE = "</script><script>alert(1)</script>\"'\u202e$\\frac " + "x" * 10_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    if BROWSER is None:
+        reason = "NO BROWSER TESTS: neither chromium nor google-chrome is on PATH"
+        warnings.warn(reason, stacklevel=1)
+        pytest.skip(reason)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("browser")
+    plan = Plan(
+        defenses=("none", HOSTILE), n=60, classes=("zero", HOSTILE, *"23456789"), failed=(("none", "pgd", "l2"),)
+    )
+    return report([write_results(folder / "m", plan)], folder / "m.html").as_uri()
+
+
+@pytest.fixture
+def visit(browser: sync_api.Browser, address: str) -> Iterator[object]:
+    """Open the page with given context options; what it requests or says beyond itself fails the test."""
+    noise: list[str] = []
+    contexts = []
+
+    def go(fragment: str = "", **options: object) -> sync_api.Page:
+        contexts.append(browser.new_context(offline=True, **options))
+        page = contexts[-1].new_page()
+        page.on("request", lambda request: noise.append(request.url[:200]))
+        page.on("console", lambda message: noise.append(message.text))
+        page.on("pageerror", lambda error: noise.append(str(error)))
+        page.on("dialog", lambda dialog: noise.append(dialog.message))
+        page.goto(address + fragment)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert [entry for entry in noise if not entry.startswith(("data:image/", "data:,", address))] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_the_page_fits_the_window_and_is_silent(visit: object, width: int, scheme: str) -> None:
+    page = visit(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_all_numbers_are_there_without_javascript(visit: object) -> None:
+    with_script, without = visit(), visit(java_script_enabled=False)
+    numbers = [page.locator("table td").all_text_contents() for page in (with_script, without)]
+    assert numbers[0] == numbers[1]
+    assert without.locator("thead button").count() == 0
+
+
+def test_hostile_names_appear_as_text(visit: object) -> None:
+    page = visit()
+    shown = HOSTILE.replace("\u202e", "<U+202E>")
+    assert page.locator(".leaders bdi", has_text="</script>").first.text_content() == shown
+    assert page.locator("script").count() == 1
+
+
+def column(page: sync_api.Page) -> list[float]:
+    cells = page.locator(".leaders tbody td:nth-child(3)")
+    return [float(cell.get_attribute("data-value") or "nan") for cell in cells.all()]
+
+
+@pytest.mark.parametrize("how", ["click", "keyboard"])
+def test_tables_sort_both_ways(visit: object, how: str) -> None:
+    page = visit()
+    head = page.locator(".leaders thead th", has_text="Clean")
+    button = head.get_by_role("button")
+
+    def press() -> None:
+        if how == "click":
+            button.click()
+        else:
+            button.focus()
+            page.keyboard.press("Enter")
+
+    press()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert column(page) == sorted(column(page), reverse=True)
+    press()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert column(page) == sorted(column(page))
+    assert page.locator('.leaders th[aria-sort="ascending"]').count() == 1
+
+
+def test_missing_values_stay_last_in_both_directions(visit: object) -> None:
+    page = visit()
+    table = page.locator("table.sortable").first
+    table.evaluate("table => table.tBodies[0].rows[0].cells[2].dataset.value = ''")
+    for _ in range(2):
+        table.locator("thead button").nth(2).click()
+        last = table.locator("tbody tr").last.locator("td").nth(1)
+        assert last.get_attribute("data-value") == ""
+
+
+def test_a_deep_link_opens_what_it_points_to(visit: object) -> None:
+    link = visit().locator(".heatmap a").first.get_attribute("href")
+    page = visit(link)
+    assert page.evaluate("document.querySelector(':target').tagName") == "TR"
+    gallery = "#" + (visit().locator("details.gallery").last.get_attribute("id") or "")
+    assert visit(gallery).locator(gallery).get_attribute("open") is not None
+
+
+def test_the_print_shows_the_folded_numbers(visit: object, tmp_path: Path) -> None:
+    page = visit()
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    page.emulate_media(media="print")
+    assert not page.locator("nav").is_visible()

@@ -1,0 +1,82 @@
+"""The tables against numbers computed from the stored rows by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from advbench.report.panel import Panel, panels
+from advbench.report.stored import StoredMatrix, read_matrix
+from advbench.report.tables import class_rows, control_rows, heat_maps, leaderboard
+from tests.report.synthetic_results import Plan, write_results
+
+SUBJECT = ("linear", "none")
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> StoredMatrix:
+    plan = Plan(n=60, failed=(("none", "pgd", "linf"),), missing=(("none", "fgsm", "l2"),))
+    return read_matrix(write_results(tmp_path_factory.mktemp("results") / "m", plan))
+
+
+@pytest.fixture(scope="module")
+def views(matrix: StoredMatrix) -> list[Panel]:
+    return panels(matrix)
+
+
+def test_the_leaderboard_is_the_worst_case_per_sample_at_the_largest_eps(
+    matrix: StoredMatrix, views: list[Panel]
+) -> None:
+    for leader in leaderboard(views):
+        attacks = [c for c in matrix.cells if c.id.subject == leader.subject and c.id.kind == "attack"]
+        for panel, score in zip(views, leader.scores, strict=True):
+            lost: set[int] = set()
+            for cell in (c for c in attacks if c.id.norm == panel.norm):
+                rows = cell.rows
+                near = rows[panel.name] <= panel.headline if cell.id.radii is None else rows["eps"] == panel.headline
+                lost |= set(rows.loc[~rows["clean_correct"] | (near & rows["fooled"]), "sample_id"])
+            assert score.rate is not None
+            assert score.rate.value == pytest.approx(1 - len(lost) / 60)
+
+
+def test_the_leaderboard_is_sorted_and_counts_missing_attacks(views: list[Panel]) -> None:
+    leaders = leaderboard(views)
+    first = [leader.scores[0].rate.value for leader in leaders if leader.scores[0].rate]
+    assert first == sorted(first, reverse=True)
+    undefended = next(leader for leader in leaders if leader.subject == SUBJECT)
+    assert (undefended.done, undefended.planned) == (5, 7)
+    assert [score.missing for score in undefended.scores] == [1, 1]
+
+
+def test_the_heat_map_has_a_place_for_everything_planned(views: list[Panel]) -> None:
+    headline, *others = heat_maps(views[0], views[0].subjects)
+    assert headline.headline
+    assert not any(other.headline for other in others)
+    assert [m.eps for m in (headline, *others)] == ["0.2", "0.1", "1/16", "1/32"]
+    places = {subject: left for subject, left, _, _ in headline.rows}
+    words = {method[0]: place.word for method, place in zip(headline.attacks, places[SUBJECT], strict=True)}
+    assert words == {"fgsm": "", "pgd": "failed", "transfer": ""}
+
+
+def test_class_rows_add_up_to_the_leaderboard(views: list[Panel]) -> None:
+    for leader in leaderboard(views):
+        rows = class_rows(views, leader.subject)
+        assert sum(row.n for row in rows) == 60
+        for i, score in enumerate(leader.scores):
+            held = sum(round(rate.value * row.n) for row in rows if (rate := row.robust[i]))
+            assert score.rate is not None
+            assert held == round(score.rate.value * 60)
+
+
+def test_many_classes_are_cut_to_the_least_robust(views: list[Panel]) -> None:
+    rows = class_rows(views, SUBJECT, limit=3)
+    every = class_rows(views, SUBJECT)
+    assert len(rows) == 3
+    robust = [sorted(rate.value for row in some if (rate := row.robust[0])) for some in (rows, every)]
+    assert robust[0] == robust[1][:3]
+
+
+def test_controls_stand_beside_the_strongest_attack_of_the_same_eps(views: list[Panel]) -> None:
+    rows = control_rows(views[0], views[0].subjects)
+    assert len(rows) == 3 * 4
+    assert all(row.by_attack is not None and row.excess >= 0 for row in rows)
+    assert all(row.control_length <= row.order * (1 + 1e-9) for row in rows)

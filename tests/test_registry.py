@@ -1,0 +1,143 @@
+"""The registry: a file in the package is enough, names are unique, unknown ones get a near one."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+import textwrap
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import torch
+
+from advbench import registry
+from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry, Registry, nearest
+from advbench.types import ConfigError
+
+PACKAGE = "planted_attacks"
+
+
+@pytest.fixture
+def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry[AttackInfo]]:
+    """A registry of a package with two attacks in it, one of them in a sub-folder."""
+    folder = tmp_path / PACKAGE
+    (folder / "gradient").mkdir(parents=True)
+    (folder / "__init__.py").write_text('"""Planted."""\n')
+    (folder / "gradient" / "__init__.py").write_text('"""Planted."""\n')
+    body = textwrap.dedent(
+        """
+        from __future__ import annotations
+        from {package} import TABLE
+        from advbench.registry import AttackInfo
+
+        @TABLE.register(AttackInfo((2.0,), "gradient"))
+        def {name}(model: object, x: object, y: object, *, draws: object, {extra}steps: int = 3) -> object:
+            return x
+        """
+    )
+    for path, name, extra in (("near.py", "near", ""), ("gradient/far.py", "far", "targeted: bool = False, ")):
+        (folder / path).write_text(
+            f'"""What {name} does.\n\nMore."""\n' + body.format(package=PACKAGE, name=name, extra=extra)
+        )
+    monkeypatch.syspath_prepend(tmp_path)
+    table: Registry[AttackInfo] = Registry("attack", PACKAGE)
+    importlib.import_module(PACKAGE).TABLE = table  # type: ignore[attr-defined]
+    yield table
+    for module in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
+        del sys.modules[module]
+
+
+def test_every_file_of_the_package_is_found_and_listed_by_name(plant: Registry[AttackInfo]) -> None:
+    assert plant.names() == ["far", "near"]
+    assert [entry.name for entry in plant] == ["far", "near"]
+    assert "far" in plant
+    assert "nowhere" not in plant
+
+
+def test_nothing_is_imported_before_it_is_asked_for_and_nothing_twice(plant: Registry[AttackInfo]) -> None:
+    assert f"{PACKAGE}.near" not in sys.modules
+    first = plant["near"]
+    assert f"{PACKAGE}.gradient.far" in sys.modules
+    assert plant["near"] is first
+
+
+def test_an_entry_tells_what_its_function_does_and_takes(plant: Registry[AttackInfo]) -> None:
+    far, near = plant["far"], plant["near"]
+    assert far.summary == "What far does."
+    assert far.info == AttackInfo((2.0,), "gradient")
+    assert list(far.parameters()) == ["steps"]  # draws and targeted belong to the runner
+    assert far.parameters()["steps"].annotation is int
+    assert far.parameters()["steps"].default == 3
+    assert (far.can_target, near.can_target) == (True, False)
+
+
+def test_an_unknown_name_is_answered_with_a_near_one(plant: Registry[AttackInfo]) -> None:
+    with pytest.raises(ConfigError, match=r"no attack named 'nera'; did you mean 'near'\? All: advbench list attacks"):
+        plant["nera"]
+    with pytest.raises(ConfigError, match=r"no attack named 'zzzz'; All: advbench list attacks"):
+        plant["zzzz"]
+    assert nearest("pgdd", ["fgsm", "pgd"]) == "did you mean 'pgd'? "
+
+
+def test_a_name_taken_by_another_module_is_refused_and_a_reload_is_not(plant: Registry[AttackInfo]) -> None:
+    first = plant["near"].function
+
+    def near() -> None: ...
+
+    with pytest.raises(ValueError, match=rf"two attacks are named 'near': {PACKAGE}\.near and "):
+        plant.register(AttackInfo((2.0,), "none"))(near)
+    importlib.reload(sys.modules[f"{PACKAGE}.near"])
+    assert plant["near"].function is not first
+    assert plant.names() == ["far", "near"]
+
+
+def test_third_parties_announce_their_modules_by_entry_points(
+    plant: Registry[AttackInfo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "third_party_attack.py").write_text(
+        f"from {PACKAGE} import TABLE\nfrom advbench.registry import AttackInfo\n"
+        "@TABLE.register(AttackInfo((2.0,), 'none'))\ndef theirs(): ...\n"
+    )
+    asked: list[str] = []
+
+    def points(*, group: str) -> list[EntryPoint]:
+        asked.append(group)
+        return [EntryPoint("theirs", "third_party_attack", group)]
+
+    monkeypatch.setattr(registry, "entry_points", points)
+    assert plant.names() == ["far", "near", "theirs"]
+    assert asked == [PACKAGE]
+    assert plant["theirs"].summary == ""
+
+
+def test_the_decorator_gives_the_function_back_and_keeps_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for table in (ATTACKS, CONTROLS):
+        monkeypatch.setattr(table, "_entries", {})
+        monkeypatch.setattr(table, "_loaded", True)
+
+    def lonely() -> int:
+        return 7
+
+    decorated = registry.attack(norms=(1, math.inf), access="scores", paper="arXiv:0", nested=True)(lonely)
+    assert decorated is lonely
+    assert ATTACKS["lonely"] == Entry("lonely", lonely, AttackInfo((1.0, math.inf), "scores", "arXiv:0", False, True))
+    registry.control(norms=(2,))(lonely)
+    assert CONTROLS["lonely"].info == AttackInfo((2.0,), "none")
+    assert "lonely" not in registry.ATTRIBUTIONS
+
+
+TABLES = [table for table in vars(registry).values() if isinstance(table, Registry)]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=[table.kind for table in TABLES])
+def test_the_real_tables_load_and_every_entry_says_what_it_is(table: Registry[object]) -> None:
+    random = torch.get_rng_state()
+    entries = list(table)
+    assert torch.equal(torch.get_rng_state(), random)
+    for entry in entries:
+        assert entry.summary.endswith(".") or entry.summary, entry.name
+        assert all(parameter.annotation is not parameter.empty for parameter in entry.parameters().values()), entry.name
+        assert callable(getattr(registry, table.kind)), table.kind
