@@ -84,7 +84,7 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
         assert file_hash(tmp_path / f"one.{kind}") == file_hash(tmp_path / f"two.{kind}")
 
 
-@pytest.mark.parametrize(("call", "code"), itertools.product(CALLS, [errno.ENOSPC, errno.EDQUOT]))
+@pytest.mark.parametrize(("call", "code"), list(itertools.product(CALLS, [errno.ENOSPC, errno.EDQUOT])))
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("before", [None, b"old"])
 def test_full_disk_leaves_what_was_there(

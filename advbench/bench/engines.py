@@ -83,7 +83,11 @@ def on_ray(jobs: Sequence[Job], cell: Callable[[Job], Result], *, gpus: float) -
     package = import_extra("ray", "ray")
     if not package.is_initialized():
         package.init(include_dashboard=False, log_to_driver=False)
-    task = package.remote(max_calls=1, num_gpus=gpus, max_retries=2)(cell)
+
+    def act(job: Job) -> Result:  # Ray takes functions only, and `cell` may be a partial one
+        return cell(job)
+
+    task = package.remote(max_calls=1, num_gpus=gpus, max_retries=2)(act)
     running = {task.remote(job): job for job in jobs}
     try:
         while running:

@@ -152,10 +152,12 @@ def _write_plan(plan: Plan, place: Place) -> None:
 
 def _run_jobs(jobs: Sequence[Job], place: Place, engine: Engine, bars: bool) -> Iterator[Finished]:
     """Every job as it ends; first those that are stored already, then those whose model could not be had."""
-    todo = [job for job in jobs if not is_done(place.of(job))]
+    todo = []
     for job in jobs:
-        if job not in todo:
+        if is_done(place.of(job)):
             yield stored(job, place)
+        else:
+            todo.append(job)
     if len(todo) < len(jobs):
         tqdm.write(f"{len(jobs) - len(todo)} of {len(jobs)} cells are stored already")
     with tqdm(total=len(todo), unit="cell", disable=not bars) as bar:
@@ -171,9 +173,9 @@ def _compute(todo: Sequence[Job], place: Place, engine: Engine) -> Iterator[Fini
     lost = obtain_models(todo, place)
     for job, error, trace in lost:
         yield fail(job, place, error, trace)
-    ready = [job for job in todo if job not in [each.job for each in lost]]
+    unable = {job.cell.key for job, _, _ in lost}
     cell, busy = partial(run_cell, place=place), []
-    for job, result in engine(ready, cell):
+    for job, result in engine([job for job in todo if job.cell.key not in unable], cell):
         finished = result or fail(job, place, DIED)
         if finished.status == "busy":
             busy.append(job)

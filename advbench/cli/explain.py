@@ -69,7 +69,8 @@ def explain(
     if index is not None and index >= len(names):
         raise ConfigError(f"--class {index}: the classes are 0 .. {len(names) - 1}")
     y = best if index is None else torch.full_like(best, index)
-    heat = explained(method, net, x, y, seed=seed, **({} if layer is None else {"layer": layer}))
+    params = {} if layer is None else {"layer": layer}
+    heat = explained(method, net, x, y, seed=seed, sample_ids=None, **params)
     titles = [
         f"predicted {names[int(k)]} ({float(p):.1%})\nexplained: {names[int(c)]}"
         for k, p, c in zip(best, chance, y, strict=True)

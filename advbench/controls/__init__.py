@@ -7,6 +7,6 @@ The signature is that of an attack. A control looks at `tries` random points per
 the victim's own margin, one that changes the label first (`best_draw`); it learns nothing from what it saw.
 
 Clipping to the box shortens a random perturbation: on MNIST, where most pixels are 0 and half the noise points below,
-a clipped l2 draw keeps about two thirds of its length. The judge measures what was achieved; `rescale` lengthens each
-draw until it has its length inside the box. What does not belong: anything that adapts, which is an attack.
+a clipped l2 draw keeps about three quarters of its length. The judge measures what was achieved; `rescale` lengthens
+each draw until it has its length inside the box. What does not belong: anything that adapts, which is an attack.
 """

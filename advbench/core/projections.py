@@ -114,7 +114,6 @@ def _shrink(delta: Tensor, room: Tensor, eps: float | Tensor) -> Tensor:
     k = ((norms > radius).sum(1, keepdim=True) - 1).clamp_min(0)  # the last breakpoint where the norm is too large
     excess = (norms.gather(1, k) - radius).clamp_min(0.0)
     t = points.gather(1, k) + excess / (-slopes.gather(1, k)).clamp_min(1.0)
-    t = torch.where(norms[:, :1] > radius, t, 0.0)
     shrunk = torch.minimum((size - t).clamp_min(0.0), cap)
     return torch.sign(delta) * shrunk.to(delta.dtype).reshape(delta.shape)
 

@@ -78,15 +78,7 @@ def _curves(
     axes = figure.add_axes((0.15, 0.17, 0.83, 0.80), frameon=False)  # fixed: figures side by side line up
     right = max((position for position, _ in ticks), default=1.0) or 1.0
     axes.axhline(100 * chance, color=scheme.quiet, linewidth=0.8, linestyle=(0, (1, 2)))
-    axes.annotate(
-        "chance",
-        (right, 100 * chance),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="right",
-        fontsize=7.5,
-        color=scheme.quiet,
-    )
+    axes.text(0, 100 * chance + 1.5, "chance", fontsize=7.5, color=scheme.quiet)
     for line in sorted(lines, key=lambda line: LAYERS.index(line.kind)):
         _draw(axes, line, right, scheme)
     axes.set(xlim=(-0.02 * right, 1.02 * right), ylim=(-3, 103), yticks=range(0, 101, 25))

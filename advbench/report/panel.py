@@ -10,11 +10,11 @@ from typing import TypeVar
 import pandas as pd
 
 from advbench.metrics.robust import verdicts, worst_case
-from advbench.report.stored import Gap, Identity, Skip, StoredCell, StoredMatrix
+from advbench.report.stored import Gap, Skip, StoredCell, StoredMatrix
 from advbench.types import Radius, norm_name
 
 Subject = tuple[str, str]
-Method = tuple[str, str]
+Method = tuple[str, str, str]
 Item = TypeVar("Item")
 
 
@@ -22,8 +22,8 @@ Item = TypeVar("Item")
 class Panel:
     """Cells and gaps that answer to one norm and one grid of radii.
 
-    Minimum-norm attacks have no grid: they join every panel of their norm, read at its radii. Where a norm has only
-    such attacks, `radii` is empty and the panel is about distances.
+    Minimum-norm cells have no grid: they make a panel of their own about distances, with empty `radii`. They also join
+    the other panels of their norm, read at its radii, unless the same attack ran on that grid.
     """
 
     norm: float
@@ -37,9 +37,12 @@ class Panel:
 
     @property
     def slug(self) -> str:
-        """For element ids: "linf-0.1-0.3"."""
-        ends = [str(radius).replace("/", "over") for radius in self.radii[:: max(1, len(self.radii) - 1)]]
-        return "-".join([self.name, *ends])
+        """For element ids: "linf-0.1-0.2"."""
+        return "-".join([self.name, *(str(radius).replace("/", "over") for radius in self.radii)])
+
+    @property
+    def title(self) -> str:
+        return self.name if self.radii else f"{self.name}, minimum norm"
 
     @property
     def grid(self) -> tuple[float, ...]:
@@ -96,16 +99,17 @@ class Panel:
 def panels(matrix: StoredMatrix) -> list[Panel]:
     """The threats of a matrix in the order of its plan."""
     threats = _unique((entry.id.norm, entry.id.radii) for entry in matrix.entries)
-    with_grid = {norm for norm, radii in threats if radii is not None}
-    chosen = [(norm, radii or ()) for norm, radii in threats if radii is not None or norm not in with_grid]
-    return [_panel(matrix, norm, radii) for norm, radii in chosen]
+    return [_panel(matrix, norm, radii or ()) for norm, radii in threats]
 
 
 def _panel(matrix: StoredMatrix, norm: float, radii: tuple[Radius, ...]) -> Panel:
-    def belongs(identity: Identity) -> bool:
-        return identity.norm == norm and (identity.radii is None or identity.radii == radii)
-
-    return Panel(norm, radii, tuple(entry for entry in matrix.entries if belongs(entry.id)), matrix.skips)
+    here = [entry for entry in matrix.entries if entry.id.norm == norm]
+    own = [entry for entry in here if (entry.id.radii or ()) == radii]
+    taken = {(entry.id.attack, entry.id.goal) for entry in own}
+    # An attack that ran on this grid and also without a radius would stand here twice: the run on the grid speaks.
+    joining = [e for e in here if e.id.radii is None and (e.id.attack, e.id.goal) not in taken]
+    wanted = {entry.id.key for entry in (*own, *joining)}
+    return Panel(norm, radii, tuple(entry for entry in here if entry.id.key in wanted), matrix.skips)
 
 
 def _unique(items: Iterable[Item]) -> list[Item]:

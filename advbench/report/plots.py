@@ -39,9 +39,8 @@ class Plot:
 def legend(panel: Panel) -> list[Key]:
     """Worst case, attacks, controls: the marks that every figure of the panel uses."""
     keys = [Key(None, "worst", figures.swatch("worst", 0))]
-    distances = {cell.id.method for cell in panel.cells if cell.id.radii is None}
     for order, method in enumerate(panel.methods("attack")):
-        kind = "distance" if method in distances else "attack"
+        kind = "distance" if method[2] else "attack"
         keys.append(Key(method, kind, figures.swatch(kind, order)))
     controls = enumerate(panel.methods("control"))
     return keys + [Key(method, "control", figures.swatch("control", order)) for order, method in controls]
@@ -49,8 +48,8 @@ def legend(panel: Panel) -> list[Key]:
 
 def plots(panel: Panel, order: list[Subject]) -> list[Plot]:
     """A figure for each of the first subjects that have a result, in the order given; all on the same axes."""
-    right = panel.headline if panel.grid else _reach(panel)
     shown = [s for s in order if any(cell.id.subject == s for cell in panel.cells)]
+    right = panel.headline if panel.grid or not shown else _reach(panel)
     return [_plot(panel, s, right) for s in shown[:FIGURES]] + [
         Plot(s, None, "", curve_rows(panel, s)) for s in shown[FIGURES:]
     ]
@@ -122,4 +121,6 @@ def _alt(panel: Panel, subject: Subject, rows: list[CurveRow]) -> str:
 
 
 def _who(row: CurveRow) -> str:
-    return "worst case" if row.method is None else row.method[0]
+    return (
+        "worst case" if row.method is None else " ".join(word for word in row.method if word and word != "untargeted")
+    )

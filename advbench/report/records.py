@@ -11,6 +11,8 @@ from advbench.report.stored import Identity, Skip, StoredCell, StoredMatrix
 from advbench.report.text import listing, value_text
 from advbench.types import norm_name
 
+FACTS = {"agreement": "agreement with the model", "queries": "queries to the model"}
+
 
 @dataclass(frozen=True)
 class CostRow:
@@ -46,7 +48,7 @@ def _cost(cell: StoredCell) -> CostRow:
 def transfer_rows(matrix: StoredMatrix) -> list[tuple[Identity, dict[str, str]]]:
     """What the cells with a substitute say about it: its name, its agreement with the victim, the victim's queries."""
     return [
-        (cell.id, {name.replace("_", " "): _shown(name, value) for name, value in cell.transfer.items()})
+        (cell.id, {FACTS.get(name, name): _shown(name, value) for name, value in cell.transfer.items()})
         for cell in matrix.cells
         if cell.transfer
     ]
@@ -88,13 +90,13 @@ def setting(matrix: StoredMatrix, panels: Sequence[Panel]) -> str:
 
 def _threat(panel: Panel) -> str:
     if not panel.radii:
-        return f"{panel.name}, minimum norm"
+        return panel.title
     return f"{panel.name} at eps {', '.join(map(str, panel.radii))}"
 
 
 def _methods(panels: Sequence[Panel], kind: str) -> list[str]:
     methods = dict.fromkeys(chain.from_iterable(panel.methods(kind) for panel in panels))
-    return [attack if goal == "untargeted" else f"{attack} {goal}" for attack, goal in methods]
+    return list(dict.fromkeys(attack if goal == "untargeted" else f"{attack} {goal}" for attack, goal, _ in methods))
 
 
 def _count(n: int, noun: str) -> str:

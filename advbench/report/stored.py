@@ -42,9 +42,9 @@ class Identity:
         return self.model, self.defense
 
     @property
-    def method(self) -> tuple[str, str]:
-        """Attack and goal: a column of the report's tables."""
-        return self.attack, self.goal
+    def method(self) -> tuple[str, str, str]:
+        """Attack, goal and whether it seeks the nearest example: a column of the report's tables."""
+        return self.attack, self.goal, "minimum norm" if self.radii is None else ""
 
     @property
     def grid(self) -> tuple[float, ...]:
@@ -160,7 +160,7 @@ def _read_cell(identity: Identity, folder: Path) -> StoredCell:
         attack=str(attack["name"]),
         params=dict(attack.get("params") or {}),
         provenance=dict(record.get("provenance") or {}),
-        transfer=dict(record.get("transfer") or {}),
+        transfer=dict(record.get("substitute") or {}),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from advbench.metrics.rates import Rate, wilson
-from advbench.metrics.robust import broken, clean_accuracy, nearest_error, rates
+from advbench.metrics.robust import broken, clean_accuracy, median_distance, nearest_error, rates
 from advbench.report.panel import Method, Panel, Subject
 from advbench.report.stored import Gap, Skip, StoredCell
 from advbench.types import norm_name
@@ -40,9 +40,11 @@ def leaderboard(panels: Sequence[Panel]) -> list[Leader]:
     subjects = dict.fromkeys(subject for panel in panels for subject in panel.subjects)
     rows = []
     for subject in subjects:
-        covered = [panel.coverage(subject) for panel in panels]
         scores = tuple(_score(panel, subject) for panel in panels)
-        rows.append(Leader(subject, clean_of(panels, subject), scores, *map(sum, zip(*covered, strict=True))))
+        every = {e.id.key: e for panel in panels for e in panel.entries if e.id.subject == subject}.values()
+        planned = [entry for entry in every if entry.id.kind == "attack"]
+        done = sum(isinstance(entry, StoredCell) for entry in planned)
+        rows.append(Leader(subject, clean_of(panels, subject), scores, done, len(planned)))
     return sorted(rows, key=_strength, reverse=True)
 
 
@@ -58,8 +60,13 @@ def _score(panel: Panel, subject: Subject) -> Score:
         return Score(missing=planned)
     if panel.grid:
         return Score(_headline(panel, subject), missing=planned - done)
+    return Score(None, _nearest(panel, subject), planned - done)
+
+
+def _nearest(panel: Panel, subject: Subject) -> float:
+    """Median over samples of the distance to the nearest error that any attack found."""
     nearest = [nearest_error(cell.rows, panel.norm) for cell in panel.of(subject, "attack")]
-    return Score(None, float(pd.concat(nearest, axis=1).min(axis=1).median()), planned - done)
+    return float(pd.concat(nearest, axis=1).min(axis=1).median())
 
 
 def _headline(panel: Panel, subject: Subject) -> Rate:
@@ -74,10 +81,11 @@ def _strength(row: Leader) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Place:
-    """One place of a heat map: a rate with its colour level, or the word that stands for its absence."""
+    """One place of a heat map: a rate with its colour level, a distance, or the word that stands for its absence."""
 
     rate: Rate | None = None
     level: int = -1
+    distance: float | None = None
     word: str = ""  # failed | damaged | not run | skipped | none
     reason: str = ""
     link: str = ""  # first 8 digits of the cell's key
@@ -95,7 +103,7 @@ class HeatMap:
 def heat_maps(panel: Panel, order: Sequence[Subject]) -> list[HeatMap]:
     """One map per radius, the headline first; rows in the order given, a column per attack, the worst case, controls.
 
-    Without a grid the one map shows the samples that held at any distance.
+    Without a grid the one map shows median distances.
     """
     attacks, controls = panel.methods("attack"), panel.methods("control")
     maps = []
@@ -113,6 +121,8 @@ def heat_maps(panel: Panel, order: Sequence[Subject]) -> list[HeatMap]:
 def _place(panel: Panel, subject: Subject, method: Method, eps: float) -> Place:
     match panel.at(subject, method):
         case StoredCell() as cell:
+            if not panel.grid:
+                return Place(distance=median_distance(cell.rows, panel.norm), link=cell.id.short)
             rate = rates(panel.held[cell.id.key])[eps]
             return Place(rate, level(rate.value), link=cell.id.short)
         case Gap() as gap:
@@ -125,9 +135,12 @@ def _place(panel: Panel, subject: Subject, method: Method, eps: float) -> Place:
 def _worst_place(panel: Panel, subject: Subject, eps: float) -> Place:
     if subject not in panel.worst:
         return Place(word="not run", reason="no attack has finished")
-    rate = rates(panel.worst[subject])[eps]
     done, planned = panel.coverage(subject)
-    return Place(rate, level(rate.value), reason="" if done == planned else f"over {done} of {planned} attacks")
+    reason = "" if done == planned else f"over {done} of {planned} attacks"
+    if not panel.grid:
+        return Place(distance=_nearest(panel, subject), reason=reason)
+    rate = rates(panel.worst[subject])[eps]
+    return Place(rate, level(rate.value), reason=reason)
 
 
 def level(value: float) -> int:

@@ -53,7 +53,11 @@ def value_text(value: object) -> str:
     if isinstance(value, (int, float)):
         return number(float(value)) if isinstance(value, float) else f"{value:,}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {value_text(item)}" for name, item in value.items())
+        return ", ".join(f"{name} {_nested(item)}" for name, item in value.items())
     if isinstance(value, list):
         return ", ".join(map(value_text, value))
     return str(value)
+
+
+def _nested(value: object) -> str:
+    return f"({value_text(value)})" if isinstance(value, dict) and value else value_text(value)

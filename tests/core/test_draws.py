@@ -79,8 +79,8 @@ def test_many_small_blocks_of_work_join_to_the_same_numbers(monkeypatch: pytest.
 @given(seeds(), st.lists(st.integers(0, 1000), min_size=4, max_size=4))
 def test_a_counter_for_each_sample_draws_what_each_alone_would(seed: int, counters: list[int]) -> None:
     draws = Draws(seed, torch.arange(4))
-    together = draws.uniform((3,), "test", torch.tensor(counters))
-    alone = [draws.rows(torch.tensor([i])).uniform((3,), "test", counters[i]) for i in range(4)]
+    together = draws.uniform((9,), "test", torch.tensor(counters))
+    alone = [draws.rows(torch.tensor([i])).uniform((9,), "test", counters[i]) for i in range(4)]
     assert torch.equal(together, torch.cat(alone))
 
 

@@ -1,7 +1,7 @@
 """Result folders as the runner writes them, from real attacks on linear models of the bundled digits.
 
-Everything in them is computed, not made up: three logistic regressions of different strength of regularisation, one
-gradient step, a transferred step, an exact nearest point, and a random sphere.
+Everything in them is computed, not made up: logistic regressions with weak and strong regularisation, a gradient step,
+several steps, a transferred step, ascent until the class changes, and a random sphere.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,7 +86,7 @@ def random_sphere(model: Linear, x: Array, y: NDArray[np.int64], eps: float, nor
 
 
 def loss_ascent(model: Linear, x: Array, y: NDArray[np.int64], eps: float, norm: str) -> Array:
-    """Unbounded: goes on until the class changes; eps is not used."""
+    """Goes on until the class changes; eps is not used."""
     z = x.copy()
     for _ in range(15):
         held = model.logits(z).argmax(1) == y
@@ -94,13 +94,8 @@ def loss_ascent(model: Linear, x: Array, y: NDArray[np.int64], eps: float, norm:
     return z
 
 
-ATTACKS: Mapping[str, Attack] = {
-    "fgsm": step,
-    "pgd": steps,
-    "transfer": transfer,
-    "loss_ascent": loss_ascent,
-    "random_sphere": random_sphere,
-}
+ATTACKS: dict[str, Attack] = {f.__name__: f for f in (transfer, loss_ascent, random_sphere)}
+ATTACKS |= {"fgsm": step, "pgd": steps}
 
 
 def rows(model: Linear, attack: Attack, norm: str, grid: Sequence[str] | None, n: int) -> tuple[Outcomes, Array]:
@@ -297,6 +292,6 @@ def _write_cell(
         },
     }
     if attack == "transfer":
-        record["transfer"] = {"substitute": "linear twin", "agreement": 0.9425, "victim_queries": 6400}
+        record["substitute"] = {"substitute": "linear twin", "agreement": 0.9425, "queries": 6400}
     write_json(folder / "cell.json", record)
     return entry

@@ -27,10 +27,20 @@ def test_cells_gaps_and_skips_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_minimum_norm_cells_join_the_panel_of_their_norm(tmp_path: Path) -> None:
-    linf, l2 = panels(read_matrix(write_results(tmp_path / "m", Plan(n=20))))
-    assert ("loss_ascent", "untargeted") in l2.methods("attack")
-    assert ("loss_ascent", "untargeted") not in linf.methods("attack")
+    linf, l2, distances = panels(read_matrix(write_results(tmp_path / "m", Plan(n=20))))
+    nearest = ("loss_ascent", "untargeted", "minimum norm")
+    assert nearest in l2.methods("attack")
+    assert nearest not in linf.methods("attack")
+    assert distances.methods("attack") == [nearest]
     assert all(list(held.columns) == list(l2.grid) for held in l2.held.values())
+
+
+def test_an_attack_that_ran_on_the_grid_does_not_join_it_twice(tmp_path: Path) -> None:
+    plan = Plan(n=20, attacks=("fgsm", "loss_ascent"))
+    _, l2, distances = panels(read_matrix(write_results(tmp_path / "m", plan)))
+    assert [method[0] for method in l2.methods("attack")] == ["fgsm", "loss_ascent"]
+    assert not any(method[2] for method in l2.methods("attack"))
+    assert distances.methods("attack") == [("loss_ascent", "untargeted", "minimum norm")]
 
 
 @pytest.mark.parametrize("name", ["cell.json", "samples.parquet"])

@@ -1,0 +1,108 @@
+"""Exports say the same in every format, and hostile names stay text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from advbench.bench.export import FORMATS, Row, export, rows_under, to_csv, to_json, to_latex, to_markdown, to_parquet
+from advbench.bench.runner import run
+from advbench.bench.summary import COLUMNS, blank
+from advbench.types import ConfigError
+from tests.bench.tiny_matrix import write_matrix
+
+DESIGN = (
+    "model, defense, attack, goal, norm, eps, n, clean_accuracy, robust_accuracy, ci_low, ci_high, median_distance, "
+    "forwards, backwards, queries, seconds, status"
+)
+HOSTILE = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\tx",
+    "\\input{/etc/passwd}",
+    "a & b_c % $ # { } ~ ^",
+    "<b>|x|</b>",
+    "\x1b[2J",
+]
+names = st.text(max_size=12) | st.sampled_from(HOSTILE)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> Row:
+    labels = {name: draw(names) for name in ("model", "defense", "attack")} | {"goal": "next", "norm": "l2"}
+    share = st.floats(0, 1)
+    values = {name: draw(share) for name in COLUMNS[7:12]} | {name: draw(st.floats(0, 1e6)) for name in COLUMNS[12:16]}
+    empty = blank(labels, [draw(st.sampled_from(["0.1", "8/255"]))], "failed")[0]
+    return empty if draw(st.booleans()) else empty | values | {"n": draw(st.integers(1, 9999)), "status": "done"}
+
+
+def test_the_columns_are_those_of_the_design() -> None:
+    assert ", ".join(COLUMNS) == DESIGN
+
+
+@given(st.lists(rows(), max_size=4))
+def test_csv_reads_back_and_holds_no_formula(table: list[Row]) -> None:
+    read = list(csv.DictReader(io.StringIO(to_csv(table).decode(), newline="")))
+    assert len(read) == len(table)
+    for mine, theirs in zip(table, read, strict=True):
+        for name in COLUMNS:
+            assert not theirs[name].startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+            shown = "" if mine[name] is None else str(mine[name])
+            assert theirs[name].removeprefix("'") == shown.removeprefix("'")
+
+
+@given(st.lists(rows(), max_size=4))
+def test_json_and_parquet_read_back_exactly(table: list[Row]) -> None:
+    assert json.loads(to_json(table))["rows"] == [{name: row[name] for name in COLUMNS} for row in table]
+    assert pq.read_table(io.BytesIO(to_parquet(table))).to_pylist() == [dict(row) for row in table]
+
+
+@given(st.lists(rows(), min_size=1, max_size=4))
+def test_latex_has_one_line_per_row_and_no_active_character_from_names(table: list[Row]) -> None:
+    body = to_latex(table).decode().split("\\midrule\n")[1].split("\\bottomrule")[0]
+    assert len(body.splitlines()) == len(table)
+    for line in body.splitlines():
+        text = line.removesuffix(r" \\")
+        for command in (r"\\text(backslash|asciitilde|asciicircum|less|greater)\{\}", r"\\[{}&%$#_]"):
+            text = re.sub(command, "", text)
+        assert text.count(" & ") == 10
+        assert not set(text.replace(" & ", "")) & set("\\{}&%$#_~^")
+
+
+@given(st.lists(rows(), min_size=1, max_size=4))
+def test_markdown_has_one_line_per_row_with_eleven_cells(table: list[Row]) -> None:
+    lines = to_markdown(table).decode().split("\n")[:-1]
+    assert len(lines) == len(table) + 2
+    for line in lines:
+        assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 12
+        assert line.isprintable()
+
+
+def test_cells_without_a_result_are_rows_that_say_so(tmp_path: Path) -> None:
+    matrix = write_matrix(tmp_path)
+    run(matrix, results=tmp_path, device="cpu", only="attack=fgsm")
+    found = [(row["attack"], row["eps"], row["status"], row["n"]) for row in rows_under(tmp_path)]
+    assert found == [
+        ("fgsm", "0.05", "done", 40),
+        ("fgsm", "1/10", "done", 40),
+        ("pgd", "0.05", "missing", None),
+        ("pgd", "1/10", "missing", None),
+    ]
+    assert all(export(tmp_path / "m", form) for form in FORMATS)
+
+
+def test_unknown_formats_and_empty_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="csv, json, latex, markdown, parquet"):
+        export(tmp_path, "xls")
+    with pytest.raises(ConfigError, match="no results in"):
+        export(tmp_path, "csv")

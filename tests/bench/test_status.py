@@ -1,0 +1,52 @@
+"""The state of a cell is read from its folder alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from filelock import FileLock
+
+from advbench.bench import run_cell as cell_module
+from advbench.bench.runner import run
+from advbench.bench.status import cell_states
+from tests.bench.tiny_matrix import plugin, write_matrix
+
+
+def test_every_state_is_told_apart(tmp_path: Path) -> None:
+    real, chunks = cell_module.write_chunk, []
+
+    def stop_at_third(*args: object) -> None:
+        chunks.append(1)
+        if len(chunks) == 3:
+            raise RuntimeError("the third chunk")
+        real(*args)  # type: ignore[arg-type]
+
+    with plugin(tmp_path):
+        attacks: list[object] = ["fgsm", "raises", {"pgd": {"steps": 2}}]
+        threats = [{"norm": "inf", "eps": 0.1}, {"norm": 2}]
+        matrix = write_matrix(tmp_path, attacks=attacks, threats=threats)
+        run(matrix, results=tmp_path, device="cpu", only="attack=fgsm")
+        run(matrix, results=tmp_path, device="cpu", only="attack=raises")
+        (pgd,) = (state for state in cell_states(tmp_path / "m") if state.labels["attack"] == "pgd" and state.key)
+        assert (pgd.status, pgd.detail) == ("missing", "")
+        cell_module.write_chunk = stop_at_third  # type: ignore[assignment]
+        try:
+            run(matrix, results=tmp_path, device="cpu", only="attack=pgd", chunk=8)
+        finally:
+            cell_module.write_chunk = real
+    states = {state.labels["attack"]: state for state in cell_states(tmp_path / "m") if state.key}
+    assert {name: state.status for name, state in states.items()} == {
+        "fgsm": "done",
+        "raises": "failed",
+        "pgd": "failed",
+    }
+    assert "this attack is broken" in states["raises"].detail
+    assert "the third chunk" in states["pgd"].detail
+    (pgd.folder / "failure.json").unlink()
+    assert ("missing", "2 of 5 chunks") in [(state.status, state.detail) for state in cell_states(tmp_path / "m")]
+    with FileLock(pgd.folder / ".lock"):
+        assert ("running", "2 of 5 chunks") in [(state.status, state.detail) for state in cell_states(tmp_path / "m")]
+    counts = Counter(state.status for state in cell_states(tmp_path / "m"))
+    assert counts == {"done": 1, "failed": 1, "missing": 1, "skipped": 3}
+    assert all(state.detail for state in cell_states(tmp_path / "m") if state.status == "skipped")

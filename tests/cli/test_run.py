@@ -1,0 +1,148 @@
+"""The commands around a run: what they print and their exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from advbench.cli import main
+from advbench.store import read_json, read_table
+from tests.bench.tiny_matrix import plugin, write_matrix
+
+Command = Callable[..., int]
+
+
+@pytest.fixture
+def advbench(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Call the command as a shell would; returns its exit code."""
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr("sys.argv", ["advbench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code if isinstance(end.value.code, int) else 0
+
+    return call
+
+
+def test_all_done_is_0_and_every_cell_is_a_line(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert advbench("run", write_matrix(tmp_path), "--results", tmp_path, "--device", "cpu") == 0
+    out = capsys.readouterr().out
+    assert out.count("done    linear / none / ") == 2
+    assert "0.05: " in out
+    assert "2 of 2 cells done, 0 failed" in out
+
+
+def test_some_failed_is_1_and_they_are_named_again_at_the_end(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with plugin(tmp_path):
+        matrix = write_matrix(tmp_path, attacks=["raises", "fgsm"])
+        assert advbench("run", matrix, "--results", tmp_path, "--device", "cpu") == 1
+    out = capsys.readouterr().out
+    assert out.count("RuntimeError: this attack is broken") == 2
+    assert out.splitlines()[-1] == "1 of 2 cells done, 1 failed"
+    assert advbench("status", tmp_path) == 0
+    assert "failed   linear / none / raises / linf   RuntimeError: this attack is broken" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--workers", "0"], ["--engine", "slurm"], ["--device", "tpu"], ["--samples", "0"], ["--only", "x=y"], ["--none"]],
+)
+def test_bad_usage_is_2(advbench: Command, tmp_path: Path, arguments: list[str]) -> None:
+    assert advbench("run", write_matrix(tmp_path), "--results", tmp_path / "r", *arguments) == 2
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_bad_matrix_is_2_with_one_line(advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    matrix = write_matrix(tmp_path, attacks=["pgdd"])
+    assert advbench("run", matrix, "--results", tmp_path / "r") == 2
+    error = capsys.readouterr().err
+    assert "did you mean 'pgd'" in error
+    assert len(error.strip().splitlines()) == 1
+    assert advbench("run", tmp_path / "nosuch.yaml") == 2
+
+
+def test_nothing_selected_is_3(advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert advbench("run", write_matrix(tmp_path), "--results", tmp_path, "--only", "attack=cw") == 3
+    assert "no cell matches 'attack=cw'" in capsys.readouterr().err
+
+
+def test_verify_is_0_then_1(advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    advbench("run", write_matrix(tmp_path, attacks=["fgsm"]), "--results", tmp_path, "--device", "cpu")
+    assert advbench("verify", tmp_path / "m") == 0
+    assert "nothing wrong" in capsys.readouterr().out
+    next(tmp_path.glob("m/*/log.txt")).write_text("another log")
+    assert advbench("verify", tmp_path / "m") == 1
+    assert "WRONG" in capsys.readouterr().out
+
+
+def test_export_writes_or_prints(advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    advbench("run", write_matrix(tmp_path, attacks=["fgsm"]), "--results", tmp_path, "--device", "cpu")
+    capsys.readouterr()
+    assert advbench("export", tmp_path) == 0
+    assert capsys.readouterr().out.startswith("model,defense,attack,goal,norm,eps,n,")
+    assert advbench("export", tmp_path, "--format", "json", "--out", tmp_path / "t.json") == 0
+    assert len(json.loads((tmp_path / "t.json").read_text())["rows"]) == 2
+    assert advbench("export", tmp_path, "--format", "parquet") == 2
+    assert advbench("export", tmp_path / "samples") == 2
+
+
+def attack_arguments(folder: Path, *more: object) -> list[object]:
+    write_matrix(folder)
+    given = ["--model", "linear", "--weights", folder / "means.safetensors", "--dataset", "digits"]
+    return [*given, "--device", "cpu", "--out", folder / "out", *more]
+
+
+def test_attack_leaves_a_cell_a_picture_and_a_matrix(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--norm", "inf", "--eps", "8/255", "--samples", "20", "--param", "steps=3"]
+    assert advbench("attack", "pgd", *attack_arguments(tmp_path, *more)) == 0
+    assert "| linear | none | pgd | untargeted | linf | 8/255 | 20 |" in capsys.readouterr().out
+    (cell,) = tmp_path.glob("out/attack/*/cell.json")
+    assert read_json(cell)["spec"]["attack"]["params"]["steps"] == 3
+    with Image.open(tmp_path / "out" / "grid.png") as picture:
+        assert picture.format == "PNG"
+    assert advbench("run", tmp_path / "out" / "attack.yaml", "--results", tmp_path / "again", "--device", "cpu") == 0
+    assert len(list(tmp_path.glob("again/attack/*/cell.json"))) == 1
+
+
+def test_attack_takes_a_picture_and_leaves_its_class(advbench: Command, tmp_path: Path) -> None:
+    Image.fromarray(np.full((40, 30, 3), 128, dtype=np.uint8)).save(tmp_path / "grey.png")
+    more = ["--norm", "2", "--eps", "2", "--image", tmp_path / "grey.png"]
+    assert advbench("attack", "fgsm", *attack_arguments(tmp_path, *more)) == 0
+    (rows,) = tmp_path.glob("out/attack/*/samples.parquet")
+    table = read_table(rows)
+    assert len(table) == 1
+    assert table["clean_correct"].all()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--eps", "0.1", "--param", "stepz=3"], "did you mean 'steps'"),
+        (["--eps", "0.1", "--param", "steps=many"], "steps must be an integer, got 'many'"),
+        (["--eps", "0.1", "--param", "steps"], "expected KEY=VALUE"),
+        (["--eps", "300"], "larger than the box"),
+        ([], "needs a radius"),
+        (["--eps", "0.1", "--goal", "nearest"], "goal"),
+        (["--eps", "0.1", "--image", "nosuch.png"], "there is no such file"),
+    ],
+)
+def test_attack_refuses_before_any_work(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    assert advbench("attack", "pgd", *attack_arguments(tmp_path, *more)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "attack.yaml" not in error
+    assert not list(tmp_path.glob("out/attack/*"))
