@@ -80,6 +80,13 @@ class ThreatModel:
             )
         object.__setattr__(self, "eps", eps)
 
+    @property
+    def radius(self) -> float:
+        """eps, for those who need one. Raises ConfigError if it is None."""
+        if self.eps is None:
+            raise ConfigError(f"threat.eps is None: this needs a radius in {norm_name(self.norm)}")
+        return self.eps
+
     def at(self, eps: float | None) -> ThreatModel:
         """The same threat with another radius."""
         return ThreatModel(self.norm, eps, self.low, self.high)

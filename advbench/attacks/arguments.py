@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from advbench.types import ConfigError, ThreatModel, norm_name
-
-
-def radius(threat: ThreatModel) -> float:
-    """threat.eps, in input units. Raises ConfigError if there is none: the attack is no minimum-norm attack."""
-    if threat.eps is None:
-        raise ConfigError(f"threat.eps is None: this attack needs a radius in {norm_name(threat.norm)}")
-    return threat.eps
+from advbench.types import ConfigError
 
 
 def at_least_one(name: str, value: int) -> int:

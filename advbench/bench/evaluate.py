@@ -11,6 +11,7 @@ from advbench.bench.goals import check_goal
 from advbench.bench.judge import inside
 from advbench.bench.ledger import Ledger
 from advbench.bench.scene import Assault, Execution, run_attack, set_scene, strike
+from advbench.models.predict import exact_float32
 from advbench.models.prepare import Precision
 from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry, nearest
 from advbench.types import ConfigError, Outcomes, Radius, ThreatModel, norm_name
@@ -51,6 +52,7 @@ def evaluate(
     )
 
 
+@exact_float32()
 def evaluate_grid(
     model: nn.Module,
     x: Tensor,
@@ -82,13 +84,14 @@ def evaluate_grid(
         verdict, watched = strike(scene, rows, threat.at(radii[k]))
         ledger.write(k, rows, verdict, watched)
         for other, eps in enumerate(radii):
-            fits = verdict.reached & inside(verdict.distances[norm], eps)
+            fits = verdict.reached & inside(verdict.distances[norm], threat.at(eps), size=x[0].numel())
             ledger.carry(other, rows[fits], source=k)
             if nested and other < k:
                 ledger.close(other, rows[~verdict.reached])
     return ledger.outcomes()
 
 
+@exact_float32()
 def trajectories(
     model: nn.Module,
     x: Tensor,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +41,7 @@ from advbench.bench.scene import Execution
 from advbench.bench.stage import Place, Stage, set_stage
 from advbench.bench.summary import summarise
 from advbench.models.check import check_model
+from advbench.models.predict import exact_float32
 from advbench.models.prepare import Precision, prepare
 from advbench.store import DiskFullError, read_json
 from advbench.types import Json, Outcomes, ThreatModel
@@ -197,14 +197,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Did memory run out, on whichever device?"""
     words = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "can't allocate memory" in words
-
-
-@contextmanager
-def exact_float32() -> Iterator[None]:
-    """Products in full float32, also on GPUs that would round to TF32 by default; restored afterwards."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before

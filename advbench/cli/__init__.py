@@ -74,3 +74,6 @@ def main() -> None:
     except ConfigError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder that may not be written: the message names the file
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)

@@ -8,6 +8,7 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
+from advbench.core.descent import when_reached
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.losses import margin_loss
@@ -29,13 +30,14 @@ def best_draw(
     targeted: bool,
     tries: int,
     rescale: bool,
+    early_stop: bool,
 ) -> Tensor:
     """The best of `tries` points x + delta, clipped to the box: the first that meets the goal, or the nearest to it.
 
     Near by the victim's margin: logit of y minus the best other (the reverse if `targeted`). x itself does not compete.
-    One try is one forward pass of the samples that still hold. Raises ConfigError if threat.eps is None or tries < 1.
+    One try is one forward pass of the samples that still hold; without early_stop, of all samples, so that the hits
+    among the passes estimate how much of the sphere is bad. Raises ConfigError if threat.eps is None or tries < 1.
     """
-    radius(threat)
     if tries < 1:
         raise ConfigError(f"tries must be at least 1, got {tries}")
 
@@ -52,14 +54,8 @@ def best_draw(
             misclassify(model, y, targeted=targeted, loss=margin_loss),
             propose=lambda kept, rows, i: point(rows, i + 1),
             steps=tries - 1,
+            stop=when_reached if early_stop else None,
         ).z
-
-
-def radius(threat: ThreatModel) -> float:
-    """threat.eps, in input units. Raises ConfigError if there is none: no control searches for a distance."""
-    if threat.eps is None:
-        raise ConfigError("threat.eps is None: a random perturbation needs a radius")
-    return threat.eps
 
 
 def stretched(delta: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:

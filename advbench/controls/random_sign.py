@@ -6,7 +6,7 @@ from math import inf
 
 from torch import Tensor, nn
 
-from advbench.controls.best_draw import best_draw, radius
+from advbench.controls.best_draw import best_draw
 from advbench.core.draws import Draws
 from advbench.core.norms import lengths, per_sample
 from advbench.registry import control
@@ -24,6 +24,7 @@ def random_sign(
     targeted: bool = False,
     tries: int = 1000,
     rescale: bool = False,
+    early_stop: bool = True,
 ) -> Tensor:
     """x_adv: the best of `tries` points x + c * signs, |c * signs| = eps, clipped to the box.
 
@@ -31,10 +32,12 @@ def random_sign(
     spreads eps evenly. rescale: lengthen what the box has shortened, where possible.
     Raises ConfigError if threat.eps is None or tries < 1.
     """
-    eps = radius(threat)
+    eps = threat.radius
 
     def draw(start: Tensor, of_start: Draws, i: int) -> Tensor:
         signs = of_start.signs(tuple(start.shape[1:]), "random sign", i)
         return eps * signs / per_sample(lengths(signs, threat.norm), signs)
 
-    return best_draw(model, x, y, threat, draw, draws=draws, targeted=targeted, tries=tries, rescale=rescale)
+    return best_draw(
+        model, x, y, threat, draw, draws=draws, targeted=targeted, tries=tries, rescale=rescale, early_stop=early_stop
+    )

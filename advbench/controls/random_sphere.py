@@ -28,11 +28,13 @@ def random_sphere(
     tries: int = 1000,
     where: Literal["sphere", "ball"] = "sphere",
     rescale: bool = False,
+    early_stop: bool = True,
 ) -> Tensor:
     """x_adv: the best of `tries` points drawn at distance eps from x, or anywhere within it, clipped to the box.
 
     linf: the corners of the cube, or all of the cube. l0: floor(eps) random components (up to that many in the ball)
     at a random end of the box. rescale: lengthen what the box has shortened, where possible.
+    early_stop: leave a sample alone once a draw has changed its label; without, all draws are made (column `hits`).
     Zero hits in n tries say that less than about 3 / n of the sphere is bad (95 %); the paper has how much longer than
     the nearest adversarial step a random one must be, about sqrt(D) times in l2.
     Raises ConfigError if threat.eps is None, tries < 1 or `where` is another word.
@@ -50,4 +52,5 @@ def random_sphere(
         targeted=targeted,
         tries=tries,
         rescale=rescale,
+        early_stop=early_stop,
     )

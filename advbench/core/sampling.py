@@ -19,9 +19,9 @@ def on_sphere(x: Tensor, threat: ThreatModel, draws: Draws, counter: int = 0) ->
 
     l2 and l1: independent components of density exp(-|g|^p), divided by their norm. linf: the cube's corners, the
     strongest noise of that norm. l0: floor(eps) components moved to a random end of the box.
-    Raises ValueError if the threat has no radius.
+    Raises ConfigError if the threat has no radius.
     """
-    eps = _radius(threat)
+    eps = threat.radius
     if threat.norm == 0:
         return _flips(x, threat, draws, counter, torch.full((len(x),), eps, device=x.device))
     g = _DIRECTIONS[threat.norm](draws, tuple(x.shape[1:]), counter)
@@ -32,9 +32,9 @@ def in_ball(x: Tensor, threat: ThreatModel, draws: Draws, counter: int = 0) -> T
     """delta like x (B, ...), uniform in the threat's ball; l0: a random number of flips up to floor(eps).
 
     l2 and l1: g / (sum |g|^p + E)^(1/p) with E exponential (Barthe et al. 2005, doi:10.1214/009117904000000874).
-    Raises ValueError if the threat has no radius.
+    Raises ConfigError if the threat has no radius.
     """
-    eps, shape = _radius(threat), tuple(x.shape[1:])
+    eps, shape = threat.radius, tuple(x.shape[1:])
     if threat.norm == 0:
         count = draws.integers(int(eps) + 1, (), "ball", counter).to(x.device)
         return _flips(x, threat, draws, counter, count)
@@ -51,12 +51,6 @@ def random_start(x: Tensor, threat: ThreatModel, draws: Draws, counter: int = 0)
     """A random admissible point near x (B, ...): uniform in the ball, then into the box."""
     z = x + in_ball(x, threat, draws, counter)
     return within(threat, x)(z, torch.arange(len(x), device=x.device))
-
-
-def _radius(threat: ThreatModel) -> float:
-    if threat.eps is None:
-        raise ValueError("a random perturbation needs a radius: threat.eps is None")
-    return threat.eps
 
 
 def _positive(length: Tensor) -> Tensor:

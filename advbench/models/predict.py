@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -27,3 +30,14 @@ def whole_groups(model: nn.Module, x: Tensor) -> Tensor:
     filled = torch.cat([x, x[-1:].expand(missing, *x.shape[1:])])
     rows: Tensor = model(filled)[: len(x)]
     return rows
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Products in full float32, also on GPUs that would round to TF32 by default; restored afterwards."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before

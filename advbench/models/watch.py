@@ -76,15 +76,15 @@ class Watched(nn.Module):
             met = (classes == self.y[rows]) == self.targeted
             first = self.first_success[rows]
             self.first_success[rows] = torch.where((first < 0) & met, self.forwards[rows], first)
-            self.forwards[rows] += 1
-            self.hits[rows] += met
+            self.forwards.index_add_(0, rows, torch.ones_like(rows))
+            self.hits.index_add_(0, rows, met.long())
         if self.tracing:
             self.trace.append((rows, classes))
         if logits.requires_grad:
             _on_backward(logits, partial(self._count_backward, rows))
 
     def _count_backward(self, rows: Tensor) -> None:
-        self.backwards[rows] += 1
+        self.backwards.index_add_(0, rows, torch.ones_like(rows))
 
     def _count_unassigned(self, logits: Tensor) -> None:
         self._unassigned[0] += len(logits)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from advbench.bench.judge import Verdict, inside, judge
+from advbench.core.draws import Draws
 from advbench.core.norms import lengths
+from advbench.core.sampling import on_sphere, random_start
 from advbench.types import ThreatModel
 from tests.strategies import images, norms
 
@@ -80,5 +82,17 @@ def test_logits_that_are_no_numbers_are_no_robustness() -> None:
 
 def test_rounding_is_forgiven_and_no_more() -> None:
     distance = torch.tensor([0.3, 0.3 * (1 + 9e-7), 0.3001], dtype=torch.float64)
-    assert inside(distance, 0.3).tolist() == [True, True, False]
-    assert inside(distance, None).tolist() == [True, True, True]
+    assert inside(distance, ThreatModel(2, 0.3), size=784).tolist() == [True, True, False]
+    assert inside(distance, ThreatModel(1, 0.3), size=784).tolist() == [True, True, False]
+    assert inside(distance, ThreatModel(2, None), size=784).tolist() == [True, True, True]
+
+
+@pytest.mark.parametrize(("shape", "eps"), [((1, 28, 28), 0.1), ((3, 32, 32), 0.1), ((3, 96, 96), 1.0)])
+def test_l1_noise_of_the_exact_length_is_admissible_whatever_the_size(shape: tuple[int, int, int], eps: float) -> None:
+    x = torch.rand(64, *shape, generator=torch.Generator().manual_seed(0))
+    threat = ThreatModel(1, eps)
+    start = random_start(x, threat, Draws(0, torch.arange(64)))
+    noise = (x + on_sphere(x, threat, Draws(0, torch.arange(64)))).clamp(0, 1)
+    for point in (start, noise):
+        verdict = _judged(x, point, threat)
+        assert bool(verdict.in_ball.all())

@@ -7,7 +7,6 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
-from advbench.attacks.arguments import radius
 from advbench.core.descent import descend
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
@@ -28,7 +27,7 @@ def fgsm(
     the largest gradient moves as far as eps and the box allow, then the next, until eps is spent.
     `draws` is not used. Raises ConfigError if threat.eps is None.
     """
-    eps = radius(threat)
+    eps = threat.radius
     with frozen(model):
         return descend(
             x,

@@ -7,7 +7,7 @@ from math import inf
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, positive
-from advbench.core.descent import descend
+from advbench.core.descent import descend, when_reached
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.objectives import misclassify
@@ -28,15 +28,16 @@ def loss_ascent(
     targeted: bool = False,
     steps: int = 15,
     step_size: float = 0.1,
+    early_stop: bool = False,
 ) -> Tensor:
     """x_adv after `steps` steps x + step_size * gradient of the cross entropy (down to y, if `targeted`), in the box.
 
     No sign, no normalisation: the gradient's own length decides how far x moves, so nothing happens where the model is
     sure of itself. step_size is for images in [0, 1]. Lectures step on images divided by a standard deviation s, where
     the same number goes s^2 as far: their 0.1 on an ImageNet model is 0.005 here, and 0.1 here is visible. Every sample
-    takes all steps, so a recorder around the model sees the class after each: steps + 1 passes. The last iterate is
-    returned, or the last adversarial one on the path; with a radius, every iterate is projected into the ball.
-    `draws` is not used.
+    takes all steps, so a recorder around the model sees the class after each: steps + 1 passes; with early_stop it is
+    left alone once it is adversarial. The last iterate is returned, or the last adversarial one on the path; with a
+    radius, every iterate is projected into the ball. `draws` is not used.
     Raises ConfigError if steps < 1 or step_size <= 0.
     """
     with frozen(model):
@@ -46,5 +47,5 @@ def loss_ascent(
             step=plain(positive("step_size", step_size)),
             steps=at_least_one("steps", steps),
             project=within(threat, x),
-            stop=None,
+            stop=when_reached if early_stop else None,
         ).z

@@ -6,7 +6,7 @@ from math import inf
 
 from torch import Tensor, nn
 
-from advbench.attacks.arguments import at_least_one, radius
+from advbench.attacks.arguments import at_least_one
 from advbench.core.descent import descend, when_reached
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
@@ -37,7 +37,7 @@ def mi_fgsm(
     turns that off. `draws` is not used.
     Raises ConfigError if threat.eps is None or steps < 1.
     """
-    size = radius(threat) / at_least_one("steps", steps)
+    size = threat.radius / at_least_one("steps", steps)
     with frozen(model):
         return descend(
             x,

@@ -6,7 +6,7 @@ from math import inf
 
 from torch import Tensor, nn
 
-from advbench.attacks.arguments import at_least_one, positive, radius
+from advbench.attacks.arguments import at_least_one, positive
 from advbench.core import sampling
 from advbench.core.descent import descend, when_reached
 from advbench.core.draws import Draws
@@ -47,7 +47,7 @@ def pgd(
     adversarial; `transfer` turns that off.
     Raises ConfigError if threat.eps is None, steps or restarts < 1, or a step is not positive.
     """
-    eps = radius(threat)
+    eps = threat.radius
     size = positive("relative_step", relative_step) * eps / at_least_one("steps", steps)
     step, gradient = _STEPS[threat.norm](size if step_size is None else positive("step_size", step_size), threat)
     kept = nothing_kept(x)
