@@ -42,7 +42,7 @@ def substitute(
     seeds: int = 100,
     rounds: int = 6,
     step_size: float = 0.1,
-    flip_every: int = 0,
+    flip_every: int = 3,
     reservoir: int = 0,
     epochs: int = 10,
     batch_size: int = 64,

@@ -78,6 +78,7 @@ def test_a_training_is_kept_whole_under_its_key_and_not_repeated(
     assert same(weights(obtain(RECIPE, results=tmp_path, progress=False)), weights(model))
 
 
+@pytest.mark.slow
 def test_defense_and_seed_reach_the_training(tmp_path: Path) -> None:
     variants = [RECIPE, RECIPE.plain(), replace(RECIPE, seed=1), replace(RECIPE, threat=ThreatModel(2.0, 0.5))]
     models = [weights(obtain(recipe, results=tmp_path, progress=False)) for recipe in variants]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from advbench.core.draws import Draws
 from advbench.datasets.dataset import Dataset
-from advbench.defenses.curve import Epoch, measure
+from advbench.defenses import train as training_loop
+from advbench.defenses.curve import Epoch, Measured, measure
 from advbench.defenses.train import Training, TrainingLoss, plain, train
 from advbench.defenses.training.adversarial import adversarial
 from advbench.defenses.training.fast_adversarial import fast_adversarial
@@ -203,3 +204,15 @@ def test_progress_is_a_plain_line_per_epoch_where_there_is_no_terminal(
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in lines] == ["epoch 1", "epoch 2"]
     assert "held out" in lines[0]
+
+
+def test_a_collapse_is_told_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    # Two measurements an epoch: on samples seen in training, on samples held out.
+    robust = iter([0.1, 0.1, 0.6, 0.6, 0.0, 0.0])
+    monkeypatch.setattr(training_loop, "measure", lambda *args, **kwargs: Measured(0.9, next(robust)))
+    x, y = torch.rand(40, 1, 4, 4), torch.arange(40) % 2
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    curve = train(model, x.__getitem__, y, loss=fast_adversarial, threat=LINF, training=SHORT, seed=0)
+    assert curve.collapsed
+    lines = capsys.readouterr().err.splitlines()
+    assert [number for number, line in enumerate(lines) if "catastrophic overfitting" in line] == [3]
