@@ -36,10 +36,20 @@ FACTOR = 2.0
 @click.option("--photos", default=20, show_default=True, help="How many correctly classified ones.")
 @click.option("--tries", default=1000, show_default=True, help="Random images per photo.")
 @click.option("--step-size", default=0.1, show_default=True, help="Of the ascent, for images in [0, 1].")
+@click.option("--stop-when-fooled", is_flag=True, help="Take x_adv where the label first changes, not after 15 steps.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("sphere"), show_default=True)
 def main(
-    *, spec: str, weights: Path | None, data: str, photos: int, tries: int, step_size: float, seed: int, out: Path
+    *,
+    spec: str,
+    weights: Path | None,
+    data: str,
+    photos: int,
+    tries: int,
+    step_size: float,
+    stop_when_fooled: bool,
+    seed: int,
+    out: Path,
 ) -> None:
     """Write OUT.csv (a row per photo) and OUT.png."""
     dataset = load_dataset(data)
@@ -49,7 +59,7 @@ def main(
     order = torch.randperm(len(correct), generator=torch.Generator().manual_seed(seed))
     ids = correct[order[:photos]].sort().values
     x, y = dataset.images(ids), dataset.labels[ids]
-    params: dict[str, object] = {"step_size": step_size}
+    params: dict[str, object] = {"step_size": step_size, "early_stop": stop_when_fooled}
     distance = ThreatModel(2, None)
     ascent = evaluate(model, x, y, attack="loss_ascent", threat=distance, sample_ids=ids, **params)
     assault = Assault(ATTACKS["loss_ascent"], params)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from advbench.metrics.rates import wilson
-from advbench.metrics.robust import broken
-from advbench.types import Json, Radius
+from advbench.metrics.robust import applicable, broken, median_distance
+from advbench.types import Json, Radius, norm_of
 
 COLUMNS = (
     "model", "defense", "attack", "goal", "norm", "eps", "n", "clean_accuracy", "robust_accuracy", "ci_low", "ci_high",
@@ -21,8 +22,8 @@ def summarise(
 ) -> list[dict[str, Json]]:
     """A row of COLUMNS per eps as written ("8/255"), or one row with eps None for a minimum-norm attack.
 
-    Shares are in [0, 1], ci_low and ci_high the 95 % Wilson interval of robust_accuracy; median_distance is that of
-    the samples lost to the attack (clean errors left out; None if there is none) in the threat's norm; forwards,
+    Shares are in [0, 1], ci_low and ci_high the 95 % Wilson interval of robust_accuracy; median_distance is that over
+    all samples in the threat's norm, clean errors at 0 (None if most samples held); forwards,
     backwards, queries are means per sample; seconds are those of the whole cell, whose grid is one run. Samples that
     the attack does not apply to are not part of n.
     """
@@ -37,13 +38,13 @@ def blank(labels: Mapping[str, str], eps: Sequence[str] | None, status: str) -> 
 
 def _at(table: pd.DataFrame, eps: str | None) -> pd.DataFrame:
     rows = table if eps is None else table[table["eps"] == float(Radius(eps))]
-    return rows[rows["status"] != "not_applicable"]
+    return applicable(rows)
 
 
 def _row(rows: pd.DataFrame, labels: Mapping[str, str], eps: str | None, seconds: float) -> dict[str, Json]:
     lost = broken(rows)
     robust = wilson(int((~lost).sum()), len(rows))
-    distances = rows.loc[lost & rows["clean_correct"], labels["norm"]]
+    distance = median_distance(rows, norm_of(labels["norm"]))
     return {
         **{name: labels[name] for name in ("model", "defense", "attack", "goal", "norm")},
         "eps": eps,
@@ -52,7 +53,7 @@ def _row(rows: pd.DataFrame, labels: Mapping[str, str], eps: str | None, seconds
         "robust_accuracy": robust.value if len(rows) else None,
         "ci_low": robust.low,
         "ci_high": robust.high,
-        "median_distance": float(distances.median()) if len(distances) else None,
+        "median_distance": distance if math.isfinite(distance) else None,
         **{name: _mean(rows[name]) for name in ("forwards", "backwards", "queries")},
         "seconds": round(seconds, 3),
         "status": "done",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from advbench.types import ConfigError, Json
+from advbench.cli.settings import settings
+from advbench.types import ConfigError
 
 
 @click.command(
@@ -66,7 +65,7 @@ def attack(
         eps=eps,
         samples=samples,
         weights=weights,
-        params=_parsed(params),
+        params=settings(params),
         goal=goal,
         image=image,
         seed=seed,
@@ -80,17 +79,3 @@ def attack(
         if cell.status in ("done", "stored") and write_grid(cell.folder, out / "grid.png"):
             click.echo(f"wrote {cell.folder} and {out / 'grid.png'}")
     context.exit(tally.exit_code)
-
-
-def _parsed(params: Sequence[str]) -> dict[str, Json]:
-    """KEY=VALUE pairs; a value that is JSON (a number, true, null, a list) is that, anything else is text."""
-    values: dict[str, Json] = {}
-    for text in params:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"--param: expected KEY=VALUE, got {text!r}")
-        try:
-            values[key] = json.loads(value)
-        except ValueError:
-            values[key] = value
-    return values

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from advbench.types import ConfigError, Json
+from advbench.cli.settings import settings
 
 if TYPE_CHECKING:
     from advbench.defenses.curve import Curve
@@ -60,26 +58,12 @@ def train(
     from advbench.bench.train_once import Request, train_once
 
     named = {"norm": norm, "eps": eps, "epochs": epochs}
-    given = _parsed(params) | {name: value for name, value in named.items() if value is not None}
+    given = settings(params) | {name: value for name, value in named.items() if value is not None}
     request = Request(model, train_data or dataset, defense, given, seed=seed, allow_code=allow_code)
     trained = train_once(request, out, device=choose_device(device))
     picture = out.with_suffix(".curve.png")
     _draw(trained.curve, picture)
     click.echo(f"wrote {trained.weights}, {trained.curve_file} and {picture}")
-
-
-def _parsed(params: Sequence[str]) -> dict[str, Json]:
-    """KEY=VALUE pairs; a value that is JSON (a number, true, null) is that, anything else is text."""
-    values: dict[str, Json] = {}
-    for text in params:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"--param: expected KEY=VALUE, got {text!r}")
-        try:
-            values[key] = json.loads(value)
-        except ValueError:
-            values[key] = value
-    return values
 
 
 def _draw(curve: Curve, path: Path) -> None:

@@ -25,6 +25,11 @@ def broken(table: pd.DataFrame) -> pd.Series[bool]:
     return ~table["clean_correct"] | table["fooled"] | (admissible & (table["adv_pred"] != table["label"]))
 
 
+def applicable(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the samples that the goal applies to: an attack towards class 3 has nothing to do on a 3."""
+    return table[table["status"] != "not_applicable"]
+
+
 def nearest_error(table: pd.DataFrame, norm: float) -> pd.Series[float]:
     """Per sample_id: the distance in `norm` of the nearest error found; 0 for a clean error, inf if none was found."""
     distance = table[norm_name(norm)].where(broken(table), math.inf).where(table["clean_correct"], 0.0)
@@ -34,6 +39,8 @@ def nearest_error(table: pd.DataFrame, norm: float) -> pd.Series[float]:
 def verdicts(table: pd.DataFrame, norm: float, grid: Sequence[float] = ()) -> pd.DataFrame:
     """Which samples held at which radius: bool, index sample_id, columns eps in increasing order.
 
+    Samples that the attack does not apply to held, unless they are clean errors: so a worst case counts them. Leave
+    them out with `applicable` for the accuracy under this attack alone.
     Rows of a minimum-norm attack (eps is nan) are read at each radius of `grid`: lost if the nearest error is within
     it; with an empty grid the one column is inf (any distance). Rows with an eps are read as they stand, and `grid`
     selects among their radii. Raises ValueError if a radius of `grid` was not run.
@@ -80,7 +87,7 @@ def rates(held: pd.DataFrame) -> dict[float, Rate]:
 
 def robust_accuracy(table: pd.DataFrame, norm: float, grid: Sequence[float] = ()) -> dict[float, Rate]:
     """Robust accuracy with its interval per radius, from the stored rows of one attack."""
-    return rates(verdicts(table, norm, grid))
+    return rates(verdicts(applicable(table), norm, grid))
 
 
 def clean_accuracy(table: pd.DataFrame) -> Rate:
@@ -90,5 +97,5 @@ def clean_accuracy(table: pd.DataFrame) -> Rate:
 
 
 def median_distance(table: pd.DataFrame, norm: float) -> float:
-    """Median over all samples of the distance to the nearest error; a clean error is at 0, inf if most samples held."""
-    return float(nearest_error(table, norm).median())
+    """Median over the samples of the distance to the nearest error; a clean error is at 0, inf if most samples held."""
+    return float(nearest_error(applicable(table), norm).median())

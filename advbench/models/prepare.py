@@ -1,19 +1,18 @@
 """Make a model fast to attack without changing what it computes.
 
-A copy in eval mode with frozen parameters, batch norm folded into the convolutions before it, channels last, and a
-micro-batch size at which its activations stay in memory that the allocator keeps. Reduced precision only on request.
+A copy in eval mode with frozen parameters, rewritten into a cheaper form of itself, channels last, and a micro-batch
+size at which its activations stay in memory that the allocator keeps. Reduced precision only on request.
 """
 
 from __future__ import annotations
 
-import copy
 from typing import Literal
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor, nn
 
 from advbench.models.predict import GROUP, predict, whole_groups
+from advbench.models.rewrite import rewritten
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -44,57 +43,14 @@ def prepare(
 
     micro_batch: samples per piece; None finds it from the activations of a few samples of x.
     """
-    net = copy.deepcopy(model).eval().requires_grad_(False)
     probe = x[:GROUP]
-    _fold_batch_norms(net, probe)
-    net = net.to(memory_format=torch.channels_last)
+    net = rewritten(model, probe).requires_grad_(False).to(memory_format=torch.channels_last)
     size = micro_batch or _fitting_batch(net, probe)
     if precision == "bfloat16":
         for module in net.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.to(torch.bfloat16)  # autocast would convert the weights again in each pass
     return Prepared(net, precision, size)
-
-
-def _fold_batch_norms(net: nn.Module, probe: Tensor) -> None:
-    """Fold each batch norm that directly follows a convolution used nowhere else; undone if the logits then differ."""
-    pairs = _conv_norm_pairs(net)
-    if not pairs:
-        return
-    before = predict(net, probe)
-    originals = {name: net.get_submodule(name) for pair in pairs for name in pair}
-    for name, norm_name in pairs:
-        conv, norm = originals[name], originals[norm_name]
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            net.set_submodule(name, fuse_conv_bn_eval(conv, norm))
-            net.set_submodule(norm_name, nn.Identity())
-    scale = before.abs().amax().clamp_min(1.0) if len(before) else torch.ones(())
-    if not bool(((predict(net, probe) - before).abs() <= 1e-4 * scale).all()):
-        for name, module in originals.items():
-            net.set_submodule(name, module)
-
-
-def _conv_norm_pairs(net: nn.Module) -> list[tuple[str, str]]:
-    """Names of (convolution, batch norm) where the norm reads the convolution's output and nobody else does."""
-    try:
-        # The graph only tells who follows whom: the network's own forward stays in use.
-        graph = fx.Tracer().trace(net)
-    except Exception:
-        return []  # control flow that cannot be traced: nothing is folded
-    calls = [node for node in graph.nodes if node.op == "call_module"]
-    times: dict[str, int] = {}
-    for node in calls:
-        times[str(node.target)] = times.get(str(node.target), 0) + 1
-    pairs = []
-    for node in calls:
-        source = node.args[0] if node.args else None
-        if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) != 1:
-            continue
-        conv, norm = str(source.target), str(node.target)
-        kinds = isinstance(net.get_submodule(conv), nn.Conv2d), isinstance(net.get_submodule(norm), nn.BatchNorm2d)
-        if all(kinds) and times[conv] == times[norm] == 1:
-            pairs.append((conv, norm))
-    return pairs
 
 
 def _fitting_batch(net: nn.Module, probe: Tensor) -> int:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from advbench.metrics.robust import verdicts, worst_case
+from advbench.metrics.robust import applicable, verdicts, worst_case
 from advbench.report.stored import Gap, Skip, StoredCell, StoredMatrix
 from advbench.types import Radius, norm_name
 
@@ -78,8 +78,8 @@ class Panel:
 
     @cached_property
     def held(self) -> dict[str, pd.DataFrame]:
-        """Verdicts of each cell by its key: bool, sample_id x radius."""
-        return {cell.id.key: verdicts(cell.rows, self.norm, self.grid) for cell in self.cells}
+        """Verdicts of each cell by its key, on the samples that its attack applies to: bool, sample_id x radius."""
+        return {cell.id.key: verdicts(applicable(cell.rows), self.norm, self.grid) for cell in self.cells}
 
     def of(self, subject: Subject, kind: str) -> list[StoredCell]:
         return [cell for cell in self.cells if cell.id.subject == subject and cell.id.kind == kind]
@@ -88,7 +88,11 @@ class Panel:
     def worst(self) -> dict[Subject, pd.DataFrame]:
         """Verdicts against all finished attacks, for the subjects that have one."""
         done = {subject: self.of(subject, "attack") for subject in self.subjects}
-        return {s: worst_case(self.held[cell.id.key] for cell in cells) for s, cells in done.items() if cells}
+        return {
+            subject: worst_case(verdicts(cell.rows, self.norm, self.grid) for cell in cells)
+            for subject, cells in done.items()
+            if cells
+        }
 
     def coverage(self, subject: Subject) -> tuple[int, int]:
         """How many of the planned attacks of this subject are done."""

@@ -22,15 +22,6 @@ def bare_passes(model: nn.Module, x: Tensor, y: Tensor, *, passes: int, batch: i
         torch.cuda.synchronize()
 
 
-def best_batch(model: nn.Module, x: Tensor, y: Tensor) -> int:
-    """The batch size among BATCHES at which the bare passes are fastest (3 passes each, best of 2)."""
-
-    def cost(batch: int) -> float:
-        return min(seconds(lambda: bare_passes(model, x, y, passes=3, batch=batch)) for _ in range(2))
-
-    return min(BATCHES, key=cost)
-
-
 def seconds(work: Callable[[], object]) -> float:
     """Wall time of one call."""
     start = time.perf_counter()

@@ -28,10 +28,10 @@ from advbench.datasets.select import select
 from advbench.models.load import load_model
 from advbench.registry import ATTACKS
 from advbench.types import Outcomes, Radius, ThreatModel
-from benchmarks.speed.floor import BATCHES, bare_passes, best_batch, seconds
+from benchmarks.speed.floor import BATCHES, bare_passes, seconds
 from benchmarks.speed.peers import Attack, in_batches, installed
 
-GRID = tuple(Radius(f"{k}/20") for k in range(1, 9))  # 0.05 .. 0.4
+PARTS = 8  # radii of the grid: eps / 8, 2 eps / 8, ..., eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +53,14 @@ class Setting:
         threat = ThreatModel(math.inf, self.eps if eps is None else eps)
         return evaluate(self.model, self.x, self.y, threat=threat, precision=precision, **self.pgd)  # type: ignore[arg-type]
 
+    @property
+    def radii(self) -> tuple[Radius, ...]:
+        return tuple(Radius(repr(self.eps * part / PARTS)) for part in range(1, PARTS + 1))
+
     def grid(self) -> Outcomes:
         assault = Assault(ATTACKS["pgd"], self.pgd)
         return evaluate_grid(
-            self.model, self.x, self.y, None, assault=assault, norm=math.inf, grid=GRID, execution=Execution()
+            self.model, self.x, self.y, None, assault=assault, norm=math.inf, grid=self.radii, execution=Execution()
         )
 
     def robust(self, x_adv: Tensor) -> float:
@@ -67,12 +71,11 @@ class Setting:
         return float((~verdict.reached & ~clean.reached).float().mean())
 
 
-def contenders(setting: Setting) -> dict[str, Callable[[], float]]:
+def contenders(setting: Setting, *, peers: bool) -> dict[str, Callable[[], float]]:
     """name -> work that returns the robust accuracy it found (nan where there is none)."""
     model, x, y = setting.model, setting.x, setting.y
-    batch = best_batch(model, x, y)
 
-    def floor() -> float:
+    def floor(batch: int) -> float:
         bare_passes(model, x, y, passes=setting.steps, batch=batch)
         return math.nan
 
@@ -80,11 +83,12 @@ def contenders(setting: Setting) -> dict[str, Callable[[], float]]:
         return lambda: _robust(setting.ours(precision))
 
     work: dict[str, Callable[[], float]] = {
-        f"floor, batch {batch}": floor,
+        **{f"bare passes, batch {batch}": partial(floor, batch) for batch in BATCHES},
         "advbench, one call": ours("float32"),
         "advbench, one call, bfloat16": ours("bfloat16"),
     }
-    for name, attack in installed(eps=setting.eps, step_size=setting.step_size, steps=setting.steps).items():
+    attacks = installed(eps=setting.eps, step_size=setting.step_size, steps=setting.steps) if peers else {}
+    for name, attack in attacks.items():
         own = _own_best_batch(attack, setting)
         for size, label in ((len(x), "one call"), (own, f"batch {own}")):
             work[f"{name}, {label}"] = partial(_judged_peer, setting, attack, size)
@@ -92,7 +96,10 @@ def contenders(setting: Setting) -> dict[str, Callable[[], float]]:
 
 
 def measure(work: dict[str, Callable[[], float]], rounds: int) -> pd.DataFrame:
-    """A row per contender: median seconds, median ratio to the first contender of the same round, robust accuracy."""
+    """A row per contender: median seconds, median ratio to the floor of the same round, robust accuracy.
+
+    The floor is the bare loop at the batch size that was fastest over all rounds.
+    """
     times: dict[str, list[float]] = {name: [] for name in work}
     robust: dict[str, float] = {}
     for _ in tqdm(range(rounds), desc="rounds"):
@@ -101,7 +108,8 @@ def measure(work: dict[str, Callable[[], float]], rounds: int) -> pd.DataFrame:
             times[name].append(seconds(lambda act=act, found=found: found.append(act())))
             robust[name] = found[0]
     table = pd.DataFrame(times)
-    ratio = table.div(table.iloc[:, 0], axis=0)
+    floors = table[[name for name in table if name.startswith("bare passes")]]
+    ratio = table.div(table[floors.median().idxmin()], axis=0)
     return pd.DataFrame(
         {"seconds": table.median(), "times the floor": ratio.median(), "robust accuracy": pd.Series(robust)}
     )
@@ -112,7 +120,7 @@ def grid_cost(setting: Setting, rounds: int) -> float:
     ratios = []
     for _ in range(rounds):
         whole = seconds(setting.grid)
-        singles = [seconds(lambda radius=radius: setting.ours(eps=float(radius))) for radius in GRID]
+        singles = [seconds(lambda radius=radius: setting.ours(eps=float(radius))) for radius in setting.radii]
         ratios.append(whole / max(singles))
     return float(pd.Series(ratios).median())
 
@@ -140,6 +148,7 @@ def draw(table: pd.DataFrame, title: str, path: Path) -> None:
 @click.option("--eps", default=0.3, show_default=True)
 @click.option("--steps", default=40, show_default=True)
 @click.option("--step-size", default=0.01, show_default=True)
+@click.option("--peers/--no-peers", default=True, show_default=True, help="Time the libraries that are installed.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
@@ -152,6 +161,7 @@ def main(
     eps: float,
     steps: int,
     step_size: float,
+    peers: bool,
     rounds: int,
     threads: int,
     device: str,
@@ -166,10 +176,10 @@ def main(
     for number, name in enumerate(models):
         model = load_model(name, shape=dataset.shape, classes=len(dataset.classes)).to(device)
         setting = Setting(model, x, y, eps, steps, step_size)
-        table = measure(contenders(setting), rounds)
+        table = measure(contenders(setting, peers=peers), rounds)
         title = f"PGD-{steps}, linf {eps:g}, {samples} images: {name.rsplit('#')[-1]}"
         click.echo(f"\n{title}\n{table.to_string(float_format='{:.3f}'.format)}")
-        click.echo(f"grid of {len(GRID)} radii / its most expensive one: {grid_cost(setting, rounds):.2f}")
+        click.echo(f"grid of {PARTS} radii / its most expensive one: {grid_cost(setting, rounds):.2f}")
         draw(table, title, out.with_name(f"{out.name}-{number}.png"))
         tables.append(table.assign(model=name))
     pd.concat(tables).rename_axis("contender").to_csv(out.with_suffix(".csv"))

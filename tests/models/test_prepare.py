@@ -128,3 +128,31 @@ def test_no_samples_are_fine(net: nn.Module, x: Tensor) -> None:
     fast = prepare(net, x[:0])
     assert isinstance(fast, Prepared)
     assert predict(net, x[:0]).shape == (0, 4)
+
+
+def test_pools_go_before_relus_and_nothing_changes(x: Tensor) -> None:
+    layers = (nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, padding=1), nn.Flatten(), nn.Linear(200, 5))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(*layers).eval()
+    fast = prepare(model, x)
+    kinds = [type(module) for module in fast.modules()]
+    assert kinds.index(nn.MaxPool2d) < kinds.index(nn.ReLU)
+    torch.testing.assert_close(fast(x), model(x))
+    torch.testing.assert_close(_gradient(fast, x), _gradient(model, x))
+
+
+def test_a_relu_may_not_overwrite_what_others_read(x: Tensor) -> None:
+    class Shortcut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.relu, self.gate, self.last = nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Sigmoid(), nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.conv(x)
+            return (y - 2 * self.relu(y) + self.last(self.gate(y))).flatten(1)
+
+    model = Shortcut().eval()
+    fast = prepare(model, x)
+    torch.testing.assert_close(fast(x), model(x))
+    torch.testing.assert_close(_gradient(fast, x), _gradient(model, x))
