@@ -41,7 +41,7 @@ def write_grid(cell: Path, target: Path) -> int:
             f"{AMPLIFIED} x difference\n{GROUPS[int(shown['group'][index])]}",
         )
         for axis, picture, title in zip(axes[index], pictures, titles, strict=True):
-            axis.imshow(_pixels(picture), vmin=0, vmax=1, cmap="gray", interpolation="nearest")
+            axis.imshow(pixels(picture), vmin=0, vmax=1, cmap="gray", interpolation="nearest")
             axis.set_title(title, fontsize=8, parse_math=False)
             axis.set_axis_off()
     buffer = io.BytesIO()
@@ -55,7 +55,7 @@ def _title(what: str, probabilities: Tensor, classes: Sequence[str]) -> str:
     return f"{what}\n{printable(classes[int(best)])} {float(share):.1%}"
 
 
-def _pixels(image: Tensor) -> NDArray[np.float32]:
+def pixels(image: Tensor) -> NDArray[np.float32]:
     """(H, W) for one channel, else the first three as (H, W, 3)."""
     array: NDArray[np.float32] = image.clamp(0, 1).numpy()
     return array[0] if len(array) < 3 else array[:3].transpose(1, 2, 0)

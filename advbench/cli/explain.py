@@ -18,9 +18,7 @@ from advbench.types import ConfigError
 @click.option("--image", type=click.Path(dir_okay=False, path_type=Path), help="One picture.")
 @click.option("--dataset", help="Or samples of a dataset: a name or a spec.")
 @click.option("--samples", default=6, show_default=True, type=click.IntRange(1, 64), help="How many of the dataset.")
-@click.option(
-    "--size", default=224, show_default=True, type=click.IntRange(8), help="Side of a picture or folder image."
-)
+@click.option("--size", type=click.IntRange(8), help="Side of a picture or of a folder's images.  [default: 224]")
 @click.option("--class", "index", type=click.IntRange(0), help="Explain this class; default: the predicted one.")
 @click.option("--layer", help="For methods that look at a layer.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
@@ -34,7 +32,7 @@ def explain(
     image: Path | None,
     dataset: str | None,
     samples: int,
-    size: int,
+    size: int | None,
     index: int | None,
     layer: str | None,
     seed: int,
@@ -58,7 +56,7 @@ def explain(
     if not comes_trained(model, weights=weights):
         raise ConfigError(f"{model} has no weights: an untrained net explains nothing; train one and give --weights")
     if image is not None:
-        x, names = read_image(image, size=size)[None], class_names("imagenet")
+        x, names = read_image(image, size=size or 224)[None], class_names("imagenet")
     else:
         data = load_dataset(str(dataset), size=size)
         ids = select(data, samples, seed)

@@ -16,7 +16,7 @@ _FORGETFUL = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.MaxPool2d)
 
 
 def rewritten(model: nn.Module, probe: Tensor) -> nn.Module:
-    """A copy of `model`, in eval mode, with the same logits up to rounding; probe (B, C, H, W) is what that is checked on.
+    """A copy of `model`, in eval mode, with the same logits up to rounding; probe (B, C, H, W): to check that.
 
     Batch norm is folded into the convolution before it. A max pool behind a ReLU goes first: both are monotone, so they
     commute, and the ReLU has a quarter of the work. ReLUs overwrite what they read where nobody else reads it.

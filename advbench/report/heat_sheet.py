@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from advbench.bench.grid import pixels
 from advbench.report.text import visible
 from advbench.store import atomic_write
 
@@ -28,13 +29,13 @@ def write_heat_sheet(path: Path, x: Tensor, heat: Tensor, titles: Sequence[str],
         end = max(float(np.percentile(np.abs(flat), 99)), 1e-12)
         signed = float(flat.min()) < 0
         scale = {"cmap": "PuOr_r" if signed else "viridis", "vmin": -end if signed else 0.0, "vmax": end}
-        pixels = _pixels(image)
-        row[0].imshow(pixels, vmin=0, vmax=1, cmap="gray", interpolation="nearest")
+        shown_image = pixels(image)
+        row[0].imshow(shown_image, vmin=0, vmax=1, cmap="gray", interpolation="nearest")
         row[0].set_title(visible(title), fontsize=8, loc="left", parse_math=False)
         shown = row[1].imshow(flat, interpolation="nearest", **scale)
         row[1].set_title(f"{method}, channels summed", fontsize=8, loc="left")
         figure.colorbar(shown, ax=row[1], fraction=0.046, pad=0.03).ax.tick_params(labelsize=6)
-        row[2].imshow(pixels.mean(-1) if pixels.ndim == 3 else pixels, vmin=0, vmax=1, cmap="gray")
+        row[2].imshow(shown_image.mean(-1) if shown_image.ndim == 3 else shown_image, vmin=0, vmax=1, cmap="gray")
         row[2].imshow(flat, alpha=0.6, interpolation="nearest", **scale)
         row[2].set_title("over the image", fontsize=8, loc="left")
         for axis in row:
@@ -42,9 +43,3 @@ def write_heat_sheet(path: Path, x: Tensor, heat: Tensor, titles: Sequence[str],
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=140)
     atomic_write(path, lambda file: file.write(buffer.getbuffer()))
-
-
-def _pixels(image: Tensor) -> NDArray[np.float32]:
-    """(H, W) for one channel, else the first three as (H, W, 3)."""
-    array: NDArray[np.float32] = image.clamp(0, 1).cpu().numpy()
-    return array[0] if len(array) < 3 else array[:3].transpose(1, 2, 0)

@@ -27,7 +27,8 @@ def row(sample: int, eps: float, *, correct: bool = True, adv_pred: int = 0, **c
     wrong = adv_pred != 0
     prediction = {"label": 0, "clean_correct": correct, "adv_pred": adv_pred, "fooled": wrong or not correct}
     distance = {"linf": eps if wrong else 0.0, "l2": 3 * eps if wrong else 0.0}
-    return {"sample_id": sample, "eps": eps, "in_ball": True, "in_box": True, **prediction, **distance, **changes}
+    admissible = {"in_ball": True, "in_box": True, "status": "fooled" if wrong else "held"}
+    return {"sample_id": sample, "eps": eps, **admissible, **prediction, **distance, **changes}
 
 
 @st.composite
@@ -113,3 +114,9 @@ def test_the_median_distance_counts_clean_errors_as_zero_and_survivors_as_infini
     assert nearest_error(pd.DataFrame(samples), 2.0).tolist() == [0, 0.5, math.inf]
     assert median_distance(pd.DataFrame(samples), 2.0) == 0.5
     assert median_distance(pd.DataFrame([*samples[1:], row(3, math.nan)]), 2.0) == math.inf
+
+
+def test_samples_that_a_goal_does_not_apply_to_are_left_out_of_its_accuracy_and_hold_in_the_worst_case() -> None:
+    table = pd.DataFrame([row(0, 0.1, adv_pred=5), row(1, 0.1), row(2, 0.1, status="not_applicable")])
+    assert robust_accuracy(table, math.inf)[0.1].value == 0.5
+    assert worst_case([verdicts(table, math.inf)])[0.1].tolist() == [False, True, True]
