@@ -69,7 +69,7 @@ class ThreatModel:
             raise ConfigError(f"threat: low must be below high, got [{self.low}, {self.high}]")
         if self.eps is None:
             return
-        eps = float(self.eps)
+        eps = float(Radius(self.eps) if isinstance(self.eps, str) else self.eps)
         if not (math.isfinite(eps) and eps >= 0):
             raise ConfigError(f"threat.eps must be a finite number >= 0, got {self.eps}")
         width = self.high - self.low

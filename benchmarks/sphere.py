@@ -11,13 +11,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 from tqdm import tqdm
 
 from advbench.bench.evaluate import evaluate, trajectories
+from advbench.bench.grid import pixels
 from advbench.bench.scene import Assault, Execution
 from advbench.datasets.load import load_dataset
 from advbench.datasets.select import select
@@ -27,6 +28,7 @@ from advbench.registry import ATTACKS
 from advbench.types import ThreatModel
 
 FACTOR = 2.0
+DRAWN = 4  # photos in the picture
 
 
 @click.command()
@@ -64,7 +66,8 @@ def main(
     ascent = evaluate(model, x, y, attack="loss_ascent", threat=distance, sample_ids=ids, **params)
     assault = Assault(ATTACKS["loss_ascent"], params)
     path = trajectories(model, x, y, ids, assault=assault, threat=distance, execution=Execution())
-    rows = []
+    assert ascent.x_adv is not None
+    rows, pictures = [], []
     for i in tqdm(range(len(ids)), desc="photos"):
         one, radius = slice(i, i + 1), FACTOR * float(ascent.l2[i])
         noise = evaluate(
@@ -78,6 +81,8 @@ def main(
             tries=tries,
             early_stop=False,
         )
+        assert noise.x_adv is not None
+        pictures.append((x[i], ascent.x_adv[i], noise.x_adv[0]))
         rows.append(
             {
                 "sample_id": int(ids[i]),
@@ -93,7 +98,7 @@ def main(
         )
     table = pd.DataFrame(rows)
     table.to_csv(out.with_suffix(".csv"), index=False)
-    _draw(table, out.with_suffix(".png"))
+    _draw(pictures[:DRAWN], table[:DRAWN], out.with_suffix(".png"))
     fooled = int((table["first step that fools"] >= 0).sum())
     click.echo(table.drop(columns="classes on the path").to_string(index=False))
     click.echo(f"loss ascent fools {fooled} of {len(table)}; random images that change the label: "
@@ -105,22 +110,23 @@ def _runs(names: list[str]) -> list[str]:
     return [name for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
 
 
-def _draw(table: pd.DataFrame, path: Path) -> None:
-    figure = Figure(figsize=(7, 0.28 * len(table) + 1.2), layout="constrained")
-    axes = figure.subplots()
-    share = 100 * table["label changes"] / table["images drawn"]
-    place = np.arange(len(table))
-    axes.barh(place, np.where(table["first step that fools"] >= 0, 100.0, 0.0), color="#c9d8e8", label="loss ascent")
-    axes.barh(place, share, height=0.45, color="#b5482f", label=f"random, {FACTOR:g} times as far")
-    axes.set_yticks(
-        place, [f"{name}  (|dx| {l2:.2f})" for name, l2 in zip(table["label"], table["l2 of the ascent"], strict=True)]
-    )
-    axes.invert_yaxis()
-    axes.tick_params(axis="y", labelsize=7)
-    axes.set_xlabel("share of images with another label (%)")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+def _draw(pictures: list[tuple[Tensor, Tensor, Tensor]], table: pd.DataFrame, path: Path) -> None:
+    """A row per photo: x, x_adv, ten times their difference, and the random image closest to another label."""
+    figure = Figure(figsize=(8, 2.25 * len(pictures)), layout="constrained")
+    axes = figure.subplots(len(pictures), 4, squeeze=False)
+    for row, (x, x_adv, noise), (_, facts) in zip(axes, pictures, table.iterrows(), strict=True):
+        titles = (
+            facts["label"],
+            f"{facts['class after the ascent']}\n|dx| = {facts['l2 of the ascent']:.2f}",
+            "10 x difference",
+            f"{facts['label changes']} of {facts['images drawn']:,} change\n|dx| = {facts['radius of the sphere']:.2f}",
+        )
+        images = (x, x_adv, (0.5 + 10 * (x_adv - x)).clamp(0, 1), noise)
+        for axis, image, title in zip(row, images, titles, strict=True):
+            axis.imshow(pixels(image), vmin=0, vmax=1, cmap="gray")
+            axis.set_title(title, fontsize=8, loc="left", parse_math=False)
+            axis.set_axis_off()
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from advbench.types import Radius, ThreatModel, norm_name
 __all__ = ["Choice", "DataChoice", "DefenseChoice", "Exclude", "Matrix", "ModelChoice", "Threat", "load_matrix"]
 
 KEYS = (
-    *("schema", "question", "seed", "precision", "data", "models", "defenses", "threats"),
+    *("schema", "question", "seed", "precision", "grid", "data", "models", "defenses", "threats"),
     *("attacks", "controls", "explain", "exclude"),
 )
 REQUIRED = ("question", "data", "models", "threats")
@@ -42,6 +42,7 @@ class Matrix:
     explain: tuple[str, ...]
     exclude: tuple[Exclude, ...]
     precision: Literal["float32", "bfloat16"] = "float32"
+    grid: Literal["every", "nested"] = "every"
     allow_code: bool = False
 
     @property
@@ -81,6 +82,7 @@ def load_matrix(path: Path | str, *, allow_code: bool = False) -> Matrix:
         explain=tuple(_explain(node) for node in each(sections.get("explain"))),
         exclude=read_excludes(sections.get("exclude"), models, defenses, attacks, controls),
         precision=_precision(sections.get("precision")),
+        grid=_grid(sections.get("grid")),
         allow_code=allow_code,
     )
 
@@ -100,6 +102,16 @@ def _precision(node: Node | None) -> Literal["float32", "bfloat16"]:
             return "bfloat16"
     assert node is not None
     raise node.error(f"must be float32 or bfloat16, got {node.kind}")
+
+
+def _grid(node: Node | None) -> Literal["every", "nested"]:
+    match "every" if node is None else node.value:
+        case "every":
+            return "every"
+        case "nested":
+            return "nested"
+    assert node is not None
+    raise node.error(f"must be every or nested, got {node.kind}")
 
 
 def _explain(node: Node) -> str:

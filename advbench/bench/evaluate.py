@@ -24,7 +24,7 @@ def evaluate(
     *,
     attack: str = "pgd",
     threat: ThreatModel,
-    goal: str = "untargeted",
+    goal: str | int = "untargeted",
     seed: int = 0,
     sample_ids: Tensor | None = None,
     device: str | None = None,
@@ -45,7 +45,7 @@ def evaluate(
         x,
         y,
         sample_ids,
-        assault=Assault(entry, params, goal, seed),
+        assault=Assault(entry, params, str(goal), seed),
         norm=threat.norm,
         grid=grid,
         execution=Execution(device, precision, micro_batch),
@@ -66,9 +66,10 @@ def evaluate_grid(
 ) -> Outcomes:
     """The rows of one cell: for each radius of the increasing grid (None: minimum-norm) the B samples in order.
 
-    An example found at one radius counts at every radius whose ball holds it (evidence "carried"). The radii of an
-    attack declared `nested` run downwards, and a sample that held in a ball is not attacked again in the smaller ones
-    inside it (evidence "nested"); those of other attacks run upwards.
+    The grid runs upwards; an example found at one radius counts at every radius whose ball holds it (evidence
+    "carried"), so a row is never more robust than in a run at its radius alone. With `assault.nested` the radii of an
+    attack that declares it run downwards, and a sample that held in a ball is not attacked again in the smaller ones
+    inside it (evidence "nested"): as cheap as one radius, but only as good as the attack is at the largest.
     """
     threat = ThreatModel(norm, None)
     check_assault(assault, threat, grid)
@@ -76,7 +77,7 @@ def evaluate_grid(
     scene = set_scene(model, x, y, sample_ids, assault=assault, execution=execution)
     radii = [None] if grid is None else [float(radius) for radius in grid]
     ledger = Ledger(scene, radii)
-    nested = assault.entry.info.nested
+    nested = assault.nested and assault.entry.info.nested
     for k in reversed(range(len(radii))) if nested else range(len(radii)):
         rows = ledger.open_rows(k)
         if not len(rows):

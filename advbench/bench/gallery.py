@@ -15,7 +15,7 @@ from advbench.bench.stage import Stage
 from advbench.core.draws import Draws
 from advbench.models.predict import predict
 from advbench.registry import ATTRIBUTIONS
-from advbench.types import ThreatModel
+from advbench.types import ConfigError, ThreatModel
 
 RULE = (
     "rows at the largest eps: of the fooled ones, by margin at x (ties by sample id), the 3 easiest, the 3 around the "
@@ -65,14 +65,24 @@ def gallery(
         x, y = images.to(execution.device), classes.to(execution.device)
         known[f"probabilities_{name}"] = predict(stage.model, x).softmax(1)
         draws = Draws(stage.assault.seed, ids.to(execution.device))
-        known |= {f"{method}_{name}": _explained(method, stage.model, x, y, draws) for method in explain}
+        for method in explain:
+            heat = _explained(method, stage.model, x, y, draws)
+            if heat is not None:
+                known[f"{method}_{name}"] = heat
     return {name: tensor.cpu().contiguous() for name, tensor in known.items()}
 
 
-def _explained(method: str, model: nn.Module, x: Tensor, y: Tensor, draws: Draws) -> Tensor:
-    """The map (G, C or 1, H, W) of a registered attribution; no sample gives an empty map."""
+def _explained(method: str, model: nn.Module, x: Tensor, y: Tensor, draws: Draws) -> Tensor | None:
+    """The map (G, C or 1, H, W) of a registered attribution; no sample gives an empty map.
+
+    None if the method refuses this model (Grad-CAM has nothing to look at without a convolution): the attack's rows
+    are worth storing without a picture of their reasons.
+    """
     if not len(x):
         return x.new_zeros((0, 1, *x.shape[2:]))
-    heat = ATTRIBUTIONS[method].function(model, x, y, draws=draws)
+    try:
+        heat = ATTRIBUTIONS[method].function(model, x, y, draws=draws)
+    except ConfigError:
+        return None
     assert isinstance(heat, Tensor)
     return heat.detach().float()

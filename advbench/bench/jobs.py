@@ -154,6 +154,7 @@ class Job:
     labels: Mapping[str, str]
     data: DataChoice
     precision: str = "float32"
+    grid: str = "every"
     count: int = 0  # samples
 
 

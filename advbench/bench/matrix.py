@@ -126,6 +126,7 @@ def _job(setting: Setting, subject: Subject, method: Method, threat: Threat, rul
         labels=labels,
         data=setting.matrix.data,
         precision=setting.matrix.precision,
+        grid=setting.matrix.grid,
         count=len(setting.sample_ids),
     )
 
@@ -139,6 +140,8 @@ def _cell(
     attack: dict[str, Json] = {"kind": method.kind, "name": method.choice.name, "params": params}
     if setting.matrix.precision != "float32":  # lower precision changes rows; the default stays unsaid
         attack["precision"] = setting.matrix.precision
+    if setting.matrix.grid == "nested" and method.entry.info.nested:
+        attack["grid"] = "nested"
     defense: dict[str, Json] = {"name": recipe.defense, "params": recipe.defense_params}
     if recipe.threat is not None:
         defense["threat"] = threat_json(recipe.threat)

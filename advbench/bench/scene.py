@@ -26,12 +26,16 @@ SCREEN_MARGIN = 0.25
 
 @dataclass(frozen=True)
 class Assault:
-    """Which attack, towards what, with which random numbers. params: resolved values of the attack's own parameters."""
+    """Which attack, towards what, with which random numbers. params: resolved values of the attack's own parameters.
+
+    nested: on a grid of radii, let a failure in a ball speak for the smaller balls inside it (see `evaluate_grid`).
+    """
 
     entry: Entry[AttackInfo]
     params: Mapping[str, object] = field(default_factory=dict)
     goal: str = "untargeted"
     seed: int = 0
+    nested: bool = False
 
 
 @dataclass(frozen=True)

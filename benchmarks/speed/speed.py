@@ -57,8 +57,8 @@ class Setting:
     def radii(self) -> tuple[Radius, ...]:
         return tuple(Radius(repr(self.eps * part / PARTS)) for part in range(1, PARTS + 1))
 
-    def grid(self) -> Outcomes:
-        assault = Assault(ATTACKS["pgd"], self.pgd)
+    def grid(self, nested: bool) -> Outcomes:
+        assault = Assault(ATTACKS["pgd"], self.pgd, nested=nested)
         return evaluate_grid(
             self.model, self.x, self.y, None, assault=assault, norm=math.inf, grid=self.radii, execution=Execution()
         )
@@ -115,11 +115,11 @@ def measure(work: dict[str, Callable[[], float]], rounds: int) -> pd.DataFrame:
     )
 
 
-def grid_cost(setting: Setting, rounds: int) -> float:
+def grid_cost(setting: Setting, rounds: int, *, nested: bool) -> float:
     """Seconds of a grid of 8 radii over those of its most expensive single radius, median over rounds."""
     ratios = []
     for _ in range(rounds):
-        whole = seconds(setting.grid)
+        whole = seconds(partial(setting.grid, nested))
         singles = [seconds(lambda radius=radius: setting.ours(eps=float(radius))) for radius in setting.radii]
         ratios.append(whole / max(singles))
     return float(pd.Series(ratios).median())
@@ -179,7 +179,11 @@ def main(
         table = measure(contenders(setting, peers=peers), rounds)
         title = f"PGD-{steps}, linf {eps:g}, {samples} images: {name.rsplit('#')[-1]}"
         click.echo(f"\n{title}\n{table.to_string(float_format='{:.3f}'.format)}")
-        click.echo(f"grid of {PARTS} radii / its most expensive one: {grid_cost(setting, rounds):.2f}")
+        for nested in (False, True):
+            cost = grid_cost(setting, rounds, nested=nested)
+            click.echo(
+                f"grid of {PARTS} radii ({'nested' if nested else 'every'}) / its most expensive one: {cost:.2f}"
+            )
         draw(table, title, out.with_name(f"{out.name}-{number}.png"))
         tables.append(table.assign(model=name))
     pd.concat(tables).rename_axis("contender").to_csv(out.with_suffix(".csv"))

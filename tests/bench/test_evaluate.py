@@ -76,12 +76,36 @@ def test_a_grid_gives_what_its_radii_give_one_by_one_or_more(
 ) -> None:
     x, y = samples
     table = _grid(net, x, y, name=name)
+    assert set(table.to_pandas()["evidence"]) <= {"run", "carried"}
     fooled = table.fooled.reshape(len(GRID), -1)
     assert bool((fooled[1:] >= fooled[:-1]).all()), "the curve must be monotone"
     for k, radius in enumerate(GRID):
         params = {"steps": 10} if name == "pgd" else {}
         alone = evaluate(net, x, y, attack=name, threat=ThreatModel(math.inf, float(radius)), **params)
         assert bool((fooled[k] >= alone.fooled).all()), f"weaker than a separate run at eps {radius}"
+
+
+def test_a_nested_grid_is_monotone_and_cheaper(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
+    x, y = samples
+    tables = [
+        evaluate_grid(
+            net,
+            x,
+            y,
+            None,
+            assault=Assault(ATTACKS["pgd"], {"steps": 10}, nested=nested),
+            norm=math.inf,
+            grid=GRID,
+            execution=Execution(),
+        )
+        for nested in (False, True)
+    ]
+    fooled = tables[1].fooled.reshape(len(GRID), -1)
+    assert bool((fooled[1:] >= fooled[:-1]).all())
+    assert int(tables[1].forwards.sum()) < int(tables[0].forwards.sum())
+    rows = tables[1].to_pandas()
+    assert "nested" in set(rows["evidence"])
+    assert not rows.loc[rows["evidence"] == "nested", "fooled"].any()
 
 
 def test_the_example_of_a_row_is_what_the_row_says(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:

@@ -1,0 +1,25 @@
+"""What the documents show as code runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from advbench.registry import ATTACKS
+from advbench.testing import check_attack
+
+ADDING = Path(__file__).resolve().parents[1] / "docs" / "adding.md"
+
+
+def test_the_attack_of_the_guide_passes_the_laws() -> None:
+    code = re.search(r"```python\n(.*?)```", ADDING.read_text(), re.S)
+    assert code is not None
+    names: dict[str, object] = {"__name__": "guide"}
+    known = dict(ATTACKS._entries)
+    try:
+        exec(compile(code[1], str(ADDING), "exec"), names)
+        entry = ATTACKS["my_attack"]
+        check_attack(entry.function, info=entry.info)
+    finally:
+        ATTACKS._entries.clear()
+        ATTACKS._entries.update(known)
