@@ -203,6 +203,19 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self.sample_id)
 
+    def __repr__(self) -> str:
+        right, held = int(self.clean_correct.sum()), int(self.robust.sum())
+        return f"Outcomes({len(self)} rows, {right} classified correctly at x, {held} of them robust)"
+
+    @property
+    def robust(self) -> torch.Tensor:
+        """bool (N,): correct at x, and no admissible x_adv changed that; its mean is the robust accuracy.
+
+        An attack that misses its target but changes the class has found an error all the same.
+        """
+        changed = self.in_ball & self.in_box & (self.adv_pred != self.label)
+        return self.clean_correct & ~self.fooled & ~changed
+
     @staticmethod
     def columns() -> tuple[str, ...]:
         """The names of the stored columns, in order (x_adv is stored beside the table)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ def evaluate(
     x: Tensor,
     y: Tensor,
     *,
-    attack: str = "pgd",
+    attack: str | Callable[..., Tensor] = "pgd",
     threat: ThreatModel,
     goal: str | int = "untargeted",
     seed: int = 0,
@@ -34,11 +34,13 @@ def evaluate(
 ) -> Outcomes:
     """Attack x (B, C, H, W) in [0, 1] with labels y (B,) and judge the result: B rows, with x_adv (B, C, H, W).
 
-    attack: name of an attack or a control; params: its own. goal: untargeted, random, least_likely, next or a class
-    index. sample_ids (B,) int64 fix each sample's random numbers (default 0 .. B - 1). device: where to compute
-    (default: where x is); the rows come back on the CPU. Raises ConfigError on what cannot be evaluated.
+    attack: an attack or a control, by name or as the registered function; params: its own. goal: untargeted, random,
+    least_likely, next or a class index. sample_ids (B,) int64 fix each sample's random numbers (default 0 .. B - 1).
+    device: where to compute (default: where x is); the rows come back on the CPU. Raises ConfigError on what cannot be
+    evaluated.
     """
-    entry = CONTROLS[attack] if attack in CONTROLS else ATTACKS[attack]
+    name = attack if isinstance(attack, str) else getattr(attack, "__name__", repr(attack))
+    entry = CONTROLS[name] if name in CONTROLS else ATTACKS[name]
     grid = None if threat.eps is None else (Radius(repr(threat.eps)),)
     return evaluate_grid(
         model,
@@ -144,6 +146,8 @@ def check_assault(assault: Assault, threat: ThreatModel, grid: Sequence[Radius] 
 
 def check_images(x: Tensor, y: Tensor, threat: ThreatModel) -> None:
     """Raise ConfigError for images or labels that no attack may be given."""
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+        raise ConfigError(f"x and y must be torch tensors, got {type(x).__name__} and {type(y).__name__}")
     if x.dim() != 4 or x.dtype != torch.float32:
         raise ConfigError(f"x must be float32 images (B, C, H, W), got {x.dtype} of shape {tuple(x.shape)}")
     if y.shape != x.shape[:1] or y.dtype != torch.int64:

@@ -80,7 +80,7 @@ def set_scene(
     """Look at the clean samples, choose the targets and make the model fast to attack."""
     place = torch.device(execution.device) if execution.device else x.device
     x, y, model = x.to(place), y.to(place), model.to(place)
-    ids = torch.arange(len(x)) if sample_ids is None else sample_ids
+    ids = torch.arange(len(x)) if sample_ids is None else torch.as_tensor(sample_ids, dtype=torch.int64)
     draws = Draws(assault.seed, ids.to(place))
     full = prepare(model, x, micro_batch=execution.micro_batch)
     prepared: dict[Precision, Prepared] = {"float32": full}
@@ -89,6 +89,8 @@ def set_scene(
     params = {name: _ready(value, x) for name, value in assault.params.items()}
     helpers = [value.micro_batch for value in params.values() if isinstance(value, Prepared)]
     logits = predict(model, x, batch=full.micro_batch)
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < logits.shape[1]:
+        raise ConfigError(f"labels must lie in 0 .. {logits.shape[1] - 1}, got {int(y.min())} .. {int(y.max())}")
     return Scene(
         model=model,
         assault=assault,

@@ -23,5 +23,6 @@ def verify(context: click.Context, folder: Path, allow_code: bool) -> None:
     for finding in findings_in(folder, allow_code=allow_code):
         wrong += finding.wrong
         click.echo(f"{'WRONG' if finding.wrong else 'note '} {finding.folder}: {finding.message}")
-    click.echo(f"{wrong} problems" if wrong else "nothing wrong")
+    checked = sum(1 for _ in folder.rglob("cell.json"))
+    click.echo(f"{checked} finished cells checked: " + (f"{wrong} problems" if wrong else "nothing wrong"))
     context.exit(1 if wrong else 0)

@@ -249,10 +249,9 @@ def _fooled(held: pd.Series[bool], correct: pd.Series[bool]) -> Rate:
 
 def _length(cell: StoredCell, norm: float, eps: float) -> float:
     """Median length of the judged perturbations at a radius, over the samples that were classified correctly."""
-    rows = cell.rows[cell.rows["clean_correct"]]
+    rows = cell.rows[cell.rows["clean_correct"] & (cell.rows["evidence"] != "nested")]  # nested: x itself was judged
     length = rows[norm_name(norm)]
-    if (
-        cell.id.radii is None
-    ):  # a distance beyond the radius, or of a sample that was not fooled, is no perturbation here
+    if cell.id.radii is None:
+        # A distance beyond the radius, or of a sample that was not fooled, is no perturbation here.
         return float(length[broken(rows) & (length <= eps)].median())
     return float(length[(rows["eps"] - eps).abs() <= 1e-9 * (1 + eps)].median())

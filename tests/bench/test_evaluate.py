@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from advbench.attacks.gradient.pgd import pgd
 from advbench.bench.evaluate import evaluate, evaluate_grid, trajectories
 from advbench.bench.scene import Assault, Execution
 from advbench.core.draws import Draws
@@ -203,6 +204,17 @@ def test_a_cheating_attack_gains_nothing(liar: Entry[AttackInfo], point: float, 
     assert not table["fooled"].any()
 
 
+def test_an_attack_may_be_given_as_the_function_and_a_goal_as_a_number(
+    net: nn.Module, samples: tuple[Tensor, Tensor]
+) -> None:
+    x, y = samples
+    threat = ThreatModel(math.inf, 0.1)
+    by_name = evaluate(net, x, y, attack="pgd", threat=threat, goal="3", steps=3)
+    _assert_same(evaluate(net, x, y, attack=pgd, threat=threat, goal=3, steps=3), by_name)
+    assert torch.equal(by_name.robust, by_name.clean_correct & ~by_name.fooled & (by_name.adv_pred == y))
+    assert repr(by_name).startswith("Outcomes(40 rows, 38 classified correctly at x, ")
+
+
 def test_no_samples_give_no_rows(net: nn.Module) -> None:
     x, y = torch.zeros(0, 1, 8, 8), torch.zeros(0, dtype=torch.int64)
     assert len(evaluate(net, x, y, threat=ThreatModel(math.inf, 0.1))) == 0
@@ -219,6 +231,8 @@ def test_no_samples_give_no_rows(net: nn.Module) -> None:
         ({"x": torch.full((2, 1, 8, 8), 3.0)}, r"images must lie in \[0, 1\]"),
         ({"x": torch.zeros(2, 64)}, "must be float32 images"),
         ({"y": torch.zeros(3, dtype=torch.int64)}, "must be int64 labels"),
+        ({"y": torch.tensor([0, 9])}, r"labels must lie in 0 \.\. 4"),
+        ({"x": torch.zeros(2, 1, 8, 8).numpy()}, "must be torch tensors"),
     ],
 )
 def test_bad_input_is_refused_before_any_work(net: nn.Module, change: dict[str, object], message: str) -> None:
