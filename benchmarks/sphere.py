@@ -29,6 +29,7 @@ from advbench.types import ThreatModel
 
 FACTOR = 2.0
 DRAWN = 4  # photos in the picture
+AMPLIFIED = 50  # what the ascent changes is invisible at ten times its size
 
 
 @click.command()
@@ -111,17 +112,17 @@ def _runs(names: list[str]) -> list[str]:
 
 
 def _draw(pictures: list[tuple[Tensor, Tensor, Tensor]], table: pd.DataFrame, path: Path) -> None:
-    """A row per photo: x, x_adv, ten times their difference, and the random image closest to another label."""
+    """A row per photo: x, x_adv, their difference, and the random image closest to another label."""
     figure = Figure(figsize=(8, 2.25 * len(pictures)), layout="constrained")
     axes = figure.subplots(len(pictures), 4, squeeze=False)
     for row, (x, x_adv, noise), (_, facts) in zip(axes, pictures, table.iterrows(), strict=True):
         titles = (
             facts["label"],
             f"{facts['class after the ascent']}\n|dx| = {facts['l2 of the ascent']:.2f}",
-            "10 x difference",
+            f"{AMPLIFIED} x difference",
             f"{facts['label changes']} of {facts['images drawn']:,} change\n|dx| = {facts['radius of the sphere']:.2f}",
         )
-        images = (x, x_adv, (0.5 + 10 * (x_adv - x)).clamp(0, 1), noise)
+        images = (x, x_adv, (0.5 + AMPLIFIED * (x_adv - x)).clamp(0, 1), noise)
         for axis, image, title in zip(row, images, titles, strict=True):
             axis.imshow(pixels(image), vmin=0, vmax=1, cmap="gray")
             axis.set_title(title, fontsize=8, loc="left", parse_math=False)
