@@ -11,6 +11,7 @@ from torch import nn
 
 from advbench.models.sequential import names_weights, read_entry
 from advbench.models.spec import Spec, parse_spec
+from advbench.models.torchvision import check_name
 from advbench.models.weights import load_weights
 from advbench.registry import DATASETS, MODELS, Entry, ModelInfo, nearest
 from advbench.types import ConfigError
@@ -21,6 +22,12 @@ _FILES = (".safetensors", ".pt", ".pth")
 _BRINGS: Mapping[str, Callable[[Mapping[str, object]], bool]] = {
     "python": lambda params: True,
     "sequential": lambda params: names_weights(read_entry(Path(str(params["file"])), str(params.get("entry", "")))),
+}
+
+
+# What can be known of an architecture's parameters before anything is built.
+_CHECKS: Mapping[str, Callable[[Mapping[str, object]], None]] = {
+    "torchvision": lambda params: check_name(str(params["name"])),
 }
 
 
@@ -93,6 +100,8 @@ def _request(spec: str, weights: str | Path | None, params: Mapping[str, object]
         raise ConfigError(f"{parsed.name} knows no weights named {source!r}; a file ends in {', '.join(_FILES)}")
     if knows_names and source:
         given["weights"] = "none" if is_file else source
+    if entry.name in _CHECKS:
+        _CHECKS[entry.name](given)
     return _Request(entry, given, Path(source) if is_file else None)
 
 

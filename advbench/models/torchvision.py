@@ -26,10 +26,10 @@ def torchvision(
     checked. Resizing and cropping belong to the dataset, before the attack. Raises ConfigError if the network, the
     weights or the download are not to be had, if images are not RGB, or if the weights have other classes.
     """
+    check_name(name)
     if shape[0] != 3:
         raise ConfigError(f"torchvision:{name} takes images with 3 channels, got {shape[0]}")
     if weights in ("", "none"):
-        _known(name)
         with seeded(seed):
             return Normalized(get_model(name, weights=None, num_classes=classes), *IMAGENET)
     member = _member(name, weights)
@@ -55,7 +55,7 @@ def published_accuracy(name: str, weights: str) -> float | None:
 
 
 def _member(name: str, weights: str) -> WeightsEnum:
-    _known(name)
+    check_name(name)
     published = get_model_weights(name)
     members = published.__members__
     if weights not in members:
@@ -66,7 +66,8 @@ def _member(name: str, weights: str) -> WeightsEnum:
     return members[weights]
 
 
-def _known(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise ConfigError unless torchvision has a classification network of that name."""
     import torchvision.models as zoo
 
     names = list_models(module=zoo)

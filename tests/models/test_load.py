@@ -143,3 +143,8 @@ def test_a_wrong_function_of_the_user_is_refused(user_module: str, function: str
     with pytest.raises(ConfigError, match=message):
         load_model(f"python:{user_module}:{function}", allow_code=True)
     sys.modules.pop(user_module)
+
+
+def test_an_unknown_torchvision_network_is_refused_before_anything_is_built() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'resnet18'"):
+        comes_trained("torchvision:resnet8")
