@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from advbench.bench.entries import DefenseChoice, read_attacks, read_defenses
 from advbench.bench.excludes import Exclude, read_excludes
@@ -14,6 +14,7 @@ from advbench.bench.model_entries import ModelChoice, read_models, read_substitu
 from advbench.bench.parameters import resolve_path
 from advbench.bench.sections import each, integer, read_norm, read_radius, table, word
 from advbench.bench.yaml_loader import Node, load_yaml, placing
+from advbench.models.prepare import Precision
 from advbench.registry import ATTACKS, ATTRIBUTIONS, CONTROLS, DATASETS
 from advbench.types import Radius, ThreatModel, norm_name
 
@@ -23,6 +24,10 @@ KEYS = (
     *("schema", "question", "seed", "precision", "grid", "data", "models", "defenses", "threats"),
     *("attacks", "controls", "explain", "exclude"),
 )
+Grid = Literal["every", "nested"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")  # the first of each is the default
+GRIDS: tuple[Grid, ...] = ("every", "nested")
+Word = TypeVar("Word", bound=str)
 REQUIRED = ("question", "data", "models", "threats")
 
 
@@ -41,8 +46,8 @@ class Matrix:
     controls: tuple[Choice, ...]
     explain: tuple[str, ...]
     exclude: tuple[Exclude, ...]
-    precision: Literal["float32", "bfloat16"] = "float32"
-    grid: Literal["every", "nested"] = "every"
+    precision: Precision = "float32"
+    grid: Grid = "every"
     allow_code: bool = False
 
     @property
@@ -81,8 +86,8 @@ def load_matrix(path: Path | str, *, allow_code: bool = False) -> Matrix:
         controls=controls,
         explain=tuple(_explain(node) for node in each(sections.get("explain"))),
         exclude=read_excludes(sections.get("exclude"), models, defenses, attacks, controls),
-        precision=_precision(sections.get("precision")),
-        grid=_grid(sections.get("grid")),
+        precision=_one_of(sections.get("precision"), PRECISIONS),
+        grid=_one_of(sections.get("grid"), GRIDS),
         allow_code=allow_code,
     )
 
@@ -94,24 +99,13 @@ def _question(node: Node) -> str:
     return text
 
 
-def _precision(node: Node | None) -> Literal["float32", "bfloat16"]:
-    match "float32" if node is None else node.value:
-        case "float32":
-            return "float32"
-        case "bfloat16":
-            return "bfloat16"
+def _one_of(node: Node | None, allowed: tuple[Word, ...]) -> Word:
+    """What the node says, if it is allowed; the first word where there is no node."""
+    for choice in allowed:
+        if node is None or node.value == choice:
+            return choice
     assert node is not None
-    raise node.error(f"must be float32 or bfloat16, got {node.kind}")
-
-
-def _grid(node: Node | None) -> Literal["every", "nested"]:
-    match "every" if node is None else node.value:
-        case "every":
-            return "every"
-        case "nested":
-            return "nested"
-    assert node is not None
-    raise node.error(f"must be every or nested, got {node.kind}")
+    raise node.error(f"must be {' or '.join(allowed)}, got {node.kind}")
 
 
 def _explain(node: Node) -> str:

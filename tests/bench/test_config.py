@@ -216,6 +216,7 @@ def test_whatever_is_written_either_loads_or_is_refused_in_one_line(
         ("attacks: [fgsm]", "attacks: [fgsm]\nexclude: [{attack: fgsm}]", "exclude[0] needs the key 'because'"),
         ("attacks: [fgsm]", "attacks: [fgsm]\nexclude: [{because: x}]", "exclude[0] names nothing to leave out"),
         ("attacks: [fgsm]", "attacks: [fgsm]\nprecision: half", "precision must be float32 or bfloat16, got 'half'"),
+        ("attacks: [fgsm]", "attacks: [fgsm]\ngrid: some", "grid must be every or nested, got 'some'"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -234,6 +234,14 @@ def test_what_changes_a_result_changes_its_key(tmp_path: Path) -> None:
         assert before == set(keys(plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace(old, new))))
 
 
+def test_a_nested_grid_changes_the_keys_of_the_attacks_it_concerns_and_no_other(tmp_path: Path) -> None:
+    every = plan_of(tmp_path / "every.yaml", GOLDEN_MATRIX)
+    nested = plan_of(tmp_path / "nested.yaml", GOLDEN_MATRIX + "grid: nested\n")
+    changed = {a.attack.name for a, b in zip(every.jobs, nested.jobs, strict=True) if a.cell.key != b.cell.key}
+    assert changed == {"pgd"}
+    assert {job.grid for job in nested.jobs} == {"nested"}
+
+
 def test_equal_cells_are_run_once(tmp_path: Path) -> None:
     twice = plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace("[fgsm,", "[fgsm, fgsm,"))
     assert keys(twice) == keys(plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX))
