@@ -25,13 +25,28 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 @dataclass(frozen=True)
 class AttackInfo:
-    """What an attack or a control can do. `nested`: a failure in a ball speaks for the smaller balls inside it."""
+    """What an attack or a control can do.
+
+    minimum_norm: without a radius it returns the nearest example it can find, so that one run serves every radius.
+    unbounded: it runs without a radius too, but does not look for the nearest.
+    nested: a failure in a ball speaks for the smaller balls inside it.
+    ratio: promised on the linear oracle: success wherever eps is that many times the closed-form distance.
+    cost: (forwards, backwards) per sample that the default parameters spend at most on a sample that holds.
+    """
 
     norms: tuple[float, ...]
     access: Access
     paper: str = ""
-    minimum_norm: bool = False  # accepts threat.eps None
+    minimum_norm: bool = False
+    unbounded: bool = False
     nested: bool = False
+    ratio: float | None = None
+    cost: tuple[int, int] | None = None
+
+    @property
+    def needs_radius(self) -> bool:
+        """Must the threat have a radius?"""
+        return not (self.minimum_norm or self.unbounded)
 
 
 @dataclass(frozen=True)
@@ -170,10 +185,14 @@ def attack(
     access: Access,
     paper: str = "",
     minimum_norm: bool = False,
+    unbounded: bool = False,
     nested: bool = False,
+    ratio: float | None = None,
+    cost: tuple[int, int] | None = None,
 ) -> Callable[[Function], Function]:
-    """Register `(model, x, y, threat, *, draws, targeted=False, ...) -> x_adv` under its own name."""
-    return ATTACKS.register(AttackInfo(tuple(map(float, norms)), access, paper, minimum_norm, nested))
+    """Register `(model, x, y, threat, *, draws, targeted=False, ...) -> x_adv` under its own name: see `AttackInfo`."""
+    places = tuple(map(float, norms))
+    return ATTACKS.register(AttackInfo(places, access, paper, minimum_norm, unbounded, nested, ratio, cost))
 
 
 def control(*, norms: tuple[float, ...], paper: str = "") -> Callable[[Function], Function]:

@@ -138,7 +138,7 @@ def check_assault(assault: Assault, threat: ThreatModel, grid: Sequence[Radius] 
     if threat.norm not in entry.info.norms:
         norms = ", ".join(map(norm_name, entry.info.norms))
         raise ConfigError(f"{entry.name} does not work in {norm_name(threat.norm)}; it has: {norms}")
-    if grid is None and not entry.info.minimum_norm:
+    if grid is None and entry.info.needs_radius:
         raise ConfigError(f"{entry.name} needs a radius: threat.eps is None and it is no minimum-norm attack")
     for radius in grid or ():
         threat.at(float(radius))

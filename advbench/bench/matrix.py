@@ -87,7 +87,7 @@ def _reasons(method: Method, threat: Threat) -> Iterator[str]:
             yield f"{entry.name} does not work in {norm_name(threat.norm)}, only in " + ", ".join(
                 map(norm_name, entry.info.norms)
             )
-        if threat.eps is None and not entry.info.minimum_norm:
+        if threat.eps is None and entry.info.needs_radius:
             yield f"{entry.name} needs a radius, and this threat has none"
         if method.choice.goal != "untargeted" and not entry.can_target:
             yield f"{entry.name} cannot be targeted"

@@ -31,8 +31,13 @@ def in_pieces(size: int | None) -> Iterator[None]:
 
 @contextmanager
 def attending(rows: Tensor) -> Iterator[None]:
-    """Inside, a model wrapper can learn which samples of the batch it is asked about (`attended_rows`)."""
-    token = _ROWS.set(rows)
+    """Inside, a model wrapper can learn which samples of the batch it is asked about (`attended_rows`).
+
+    Inside of another `attending`, the rows are positions among the rows attended to there: an attack on x[rows] that
+    counts from 0 is charged to the right samples.
+    """
+    outer = _ROWS.get()
+    token = _ROWS.set(rows if outer is None else outer[rows])
     try:
         yield
     finally:
@@ -59,6 +64,33 @@ def evaluate(objective: Objective, z: Tensor, rows: Tensor) -> Evaluation:
         with torch.no_grad(), attending(rows_part):
             evaluations.append(objective(part, rows_part))
     return _joined(evaluations)
+
+
+def logits_at(model: nn.Module, z: Tensor, rows: Tensor) -> Tensor:
+    """Logits (A, K) of z (A, ...), without gradient. A row may be asked about several times in one call."""
+    logits = []
+    for part, rows_part in _cut(z, rows):
+        with torch.no_grad(), attending(rows_part):
+            logits.append(model(part))
+    return logits[0] if len(logits) == 1 else torch.cat(logits)
+
+
+def labels_at(model: nn.Module, z: Tensor, rows: Tensor) -> Tensor:
+    """Predicted class (A,) int64 of z (A, ...): all that a decision-based attack may ask."""
+    return logits_at(model, z, rows).argmax(1)
+
+
+def jacobian(model: nn.Module, z: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (A, K) at z (A, ...) and the gradients (A, M, ...) of those of `classes` (A, M).
+
+    One forward pass and M backward passes per sample; what is not finite in a gradient becomes 0.
+    """
+    pieces = list(_cut(z, rows))
+    columns = torch.split(classes, len(pieces[0][0])) if len(z) else (classes,)
+    found = [_jacobian(model, *piece, column) for piece, column in zip(pieces, columns, strict=True)]
+    if len(found) == 1:
+        return found[0]
+    return torch.cat([logits for logits, _ in found]), torch.cat([grads for _, grads in found])
 
 
 def class_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -97,6 +129,21 @@ def _backprop(objective: Objective, z: Tensor, rows: Tensor) -> tuple[Evaluation
         # In eval mode the gradient of the summed loss is each sample's own.
         (grad,) = torch.autograd.grad(loss.sum(), leaf, materialize_grads=True)
     return Evaluation(loss.detach(), reached), grad.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _jacobian(model: nn.Module, z: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = z.detach().requires_grad_(True)
+    with torch.enable_grad(), attending(rows):
+        logits: Tensor = model(leaf)
+        chosen = logits.gather(1, classes)
+        if not chosen.requires_grad or not len(z):
+            return logits.detach(), z.new_zeros(*classes.shape, *z.shape[1:])
+        last = classes.shape[1] - 1
+        grads = [
+            torch.autograd.grad(chosen[:, m].sum(), leaf, retain_graph=m < last, materialize_grads=True)[0]
+            for m in range(classes.shape[1])
+        ]
+    return logits.detach(), torch.stack(grads, 1).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _cut(z: Tensor, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from advbench.core.norms import lengths
-from advbench.types import Evaluation
+from advbench.core.projections import within
+from advbench.types import Evaluation, ThreatModel
 
 
 class Kept(NamedTuple):
@@ -62,3 +63,18 @@ def keep_better(kept: Kept, z: Tensor, evaluation: Evaluation, rows: Tensor, kee
         kept.loss.index_copy(0, rows, torch.where(better, new.loss, old.loss)),
         kept.reached.index_copy(0, rows, new.reached | old.reached),
     )
+
+
+def near_enough(kept: Kept, x: Tensor, threat: ThreatModel) -> Tensor:
+    """Has each sample (B,) an example inside the ball around x (B, ...)? Without a radius only x itself is near enough.
+
+    When a minimum-norm attack may leave a sample alone; rows of `kept` and x must belong together.
+    """
+    eps = 0.0 if threat.eps is None else threat.eps
+    return kept.reached & (lengths(kept.z - x, threat.norm) <= eps)
+
+
+def nearest_found(kept: Kept, x: Tensor, threat: ThreatModel) -> Tensor:
+    """What a minimum-norm attack returns: the kept example, x (B, ...) where there is none, moved into the ball."""
+    z = torch.where(kept.reached.reshape(-1, *[1] * (x.dim() - 1)), kept.z, x)
+    return within(threat, x)(z, torch.arange(len(x), device=x.device))

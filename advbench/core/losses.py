@@ -60,3 +60,9 @@ def kl(reference: Tensor, logits: Tensor) -> Tensor:
     """Kullback-Leibler divergence (B,) of softmax(logits) from softmax(reference), in nats; both (B, K)."""
     p, q = reference.log_softmax(1), logits.log_softmax(1)
     return (p.exp() * (p - q)).sum(1)
+
+
+def runners_up(logits: Tensor, y: Tensor, count: int) -> Tensor:
+    """The `count` classes (B, count) other than y (B,) with the highest logits, best first; at most K - 1 of them."""
+    others = logits.scatter(1, y[:, None], -torch.inf)
+    return others.topk(min(count, logits.shape[1] - 1), dim=1).indices

@@ -24,7 +24,6 @@ def check_attack(
     *,
     info: AttackInfo | None = None,
     params: Params = no_params,
-    ratio: float | None = None,
     shape: tuple[int, int, int] = (3, 4, 4),
     classes: int = 3,
     batch: int = 6,
@@ -38,9 +37,9 @@ def check_attack(
     access to the victim than declared; no fewer successes than one random step of the same length.
 
     info: what the attack declares (default: its entry in the registry). params: keyword arguments for a given victim
-    (a substitute, say). ratio: the promise that it succeeds, untargeted and targeted, wherever eps is that many times
-    the closed-form distance (two classes), and reaches any target with a large radius; None promises nothing.
-    shape (C, H, W), classes, batch and seed make the problems. Raises ConfigError if nothing declares the attack.
+    (a substitute, say). A declared ratio is held to: success, untargeted and targeted, wherever eps is that many times
+    the closed-form distance (two classes), and any target reached with a large radius. shape (C, H, W), classes, batch
+    and seed make the problems. Raises ConfigError if nothing declares the attack.
     """
     declared = info or _declared(attack)
     for norm in declared.norms:
@@ -49,7 +48,7 @@ def check_attack(
             attack=attack,
             info=declared,
             params=params,
-            ratio=ratio,
+            ratio=declared.ratio,
             control=any(entry.function is attack for entry in CONTROLS),
             can_target="targeted" in inspect.signature(attack).parameters,
             norm=norm,

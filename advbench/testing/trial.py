@@ -53,7 +53,7 @@ class Trial:
     def threats(self, radius: float) -> list[ThreatModel]:
         """The threat of `radius`, and the one without a radius where the attack accepts it."""
         threat = ThreatModel(self.norm, radius)
-        return [threat, threat.at(None)] if self.info.minimum_norm else [threat]
+        return [threat] if self.info.needs_radius else [threat, threat.at(None)]
 
     def run(
         self,

@@ -42,7 +42,7 @@ def test_a_row_says_what_an_attack_can_do() -> None:
     rows = {row["name"]: row for row in json.loads(listed("attacks", "--json").output)["attacks"]}
     assert rows["pgd"]["norms"] == ["l1", "l2", "linf"]
     assert rows["pgd"]["targeted"] is True
-    assert rows["fooling"]["minimum_norm"] is True
+    assert rows["fooling"]["minimum_norm"] is False
     assert rows["pgd"]["paper"] == "arXiv:1706.06083"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -165,13 +166,13 @@ def _global_state_restored() -> Iterator[None]:
 
 
 def test_a_sound_attack_passes() -> None:
-    check_attack(honest, info=INFO, ratio=1.0)
+    check_attack(honest, info=replace(INFO, ratio=1.0))
 
 
 @pytest.mark.parametrize(("attack", "law"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_law_is_named(attack: Attack, law: str) -> None:
     with pytest.raises(AssertionError, match=law):
-        check_attack(attack, info=INFO, ratio=1.0)
+        check_attack(attack, info=replace(INFO, ratio=1.0))
 
 
 def test_an_attack_weaker_than_noise_is_caught_without_a_ratio() -> None:

@@ -17,7 +17,7 @@ from advbench.registry import attack
 from advbench.types import ThreatModel
 
 
-@attack(norms=(2, inf), access="gradient", paper="arXiv:1710.06081")
+@attack(norms=(2, inf), access="gradient", paper="arXiv:1710.06081", ratio=1.0, cost=(11, 10))
 def mi_fgsm(
     model: nn.Module,
     x: Tensor,

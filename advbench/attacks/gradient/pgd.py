@@ -22,7 +22,7 @@ from advbench.types import Evaluation, ThreatModel
 _L1_QUANTILE = 0.99
 
 
-@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:1706.06083", nested=True)
+@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:1706.06083", nested=True, ratio=1.02, cost=(41, 40))
 def pgd(
     model: nn.Module,
     x: Tensor,
@@ -59,28 +59,19 @@ def pgd(
             start = x[left]
             if random_start or run > 0:
                 start = sampling.random_start(start, threat, draws.rows(left), counter=run)
-            found = descend(
-                start,
-                _among(left, misclassify(model, y, targeted=targeted)),
-                step=step,
-                steps=steps,
-                project=within(threat, x[left]),
-                gradient=gradient,
-                keep=keep_strongest,
-                stop=when_reached if early_stop else None,
-            )
+            with attending(left):
+                found = descend(
+                    start,
+                    misclassify(model, y[left], targeted=targeted),
+                    step=step,
+                    steps=steps,
+                    project=within(threat, x[left]),
+                    gradient=gradient,
+                    keep=keep_strongest,
+                    stop=when_reached if early_stop else None,
+                )
             kept = keep_better(kept, found.z, Evaluation(found.loss, found.reached), left, keep_strongest)
     return kept.z
-
-
-def _among(left: Tensor, objective: Objective) -> Objective:
-    """The objective of the samples at `left`, for a loop that counts its rows from 0."""
-
-    def of_left(z: Tensor, rows: Tensor) -> Evaluation:
-        with attending(left[rows]):
-            return objective(z, left[rows])
-
-    return of_left
 
 
 def _steepest(size: float, threat: ThreatModel) -> tuple[StepRule, Gradient]:

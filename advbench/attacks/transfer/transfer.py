@@ -15,7 +15,7 @@ from advbench.registry import attack
 from advbench.types import ThreatModel
 
 
-@attack(norms=(1, 2, inf), access="none", paper="arXiv:1602.02697")
+@attack(norms=(1, 2, inf), access="none", paper="arXiv:1602.02697", ratio=1.05, cost=(0, 0))
 def transfer(
     model: nn.Module,
     x: Tensor,
