@@ -21,7 +21,7 @@ from advbench.types import Radius, ThreatModel, norm_name
 __all__ = ["Choice", "DataChoice", "DefenseChoice", "Exclude", "Matrix", "ModelChoice", "Threat", "load_matrix"]
 
 KEYS = (
-    *("schema", "question", "seed", "precision", "grid", "data", "models", "defenses", "threats"),
+    *("schema", "question", "seed", "precision", "grid", "budget", "data", "models", "defenses", "threats"),
     *("attacks", "controls", "explain", "exclude"),
 )
 Grid = Literal["every", "nested"]
@@ -48,6 +48,7 @@ class Matrix:
     exclude: tuple[Exclude, ...]
     precision: Precision = "float32"
     grid: Grid = "every"
+    budget: int | None = None  # passes of a sample through the victim in one run of an attack
     allow_code: bool = False
 
     @property
@@ -88,6 +89,7 @@ def load_matrix(path: Path | str, *, allow_code: bool = False) -> Matrix:
         exclude=read_excludes(sections.get("exclude"), models, defenses, attacks, controls),
         precision=_one_of(sections.get("precision"), PRECISIONS),
         grid=_one_of(sections.get("grid"), GRIDS),
+        budget=integer(sections, "budget", lowest=1) if "budget" in sections else None,
         allow_code=allow_code,
     )
 

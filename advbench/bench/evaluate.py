@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from advbench.bench.goals import check_goal
 from advbench.bench.judge import inside
 from advbench.bench.ledger import Ledger
-from advbench.bench.scene import Assault, Execution, run_attack, set_scene, strike
+from advbench.bench.scene import Assault, Execution, Scene, run_attack, set_scene, stay, strike
 from advbench.models.predict import exact_float32
 from advbench.models.prepare import Precision
 from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry, nearest
@@ -30,14 +30,15 @@ def evaluate(
     device: str | None = None,
     precision: Precision = "float32",
     micro_batch: int | None = None,
+    budget: int | None = None,
     **params: object,
 ) -> Outcomes:
     """Attack x (B, C, H, W) in [0, 1] with labels y (B,) and judge the result: B rows, with x_adv (B, C, H, W).
 
     attack: an attack or a control, by name or as the registered function; params: its own. goal: untargeted, random,
     least_likely, next or a class index. sample_ids (B,) int64 fix each sample's random numbers (default 0 .. B - 1).
-    device: where to compute (default: where x is); the rows come back on the CPU. Raises ConfigError on what cannot be
-    evaluated.
+    device: where to compute (default: where x is); the rows come back on the CPU. budget: passes (forward plus
+    backward) through the model that a sample may take. Raises ConfigError on what cannot be evaluated.
     """
     name = attack if isinstance(attack, str) else getattr(attack, "__name__", repr(attack))
     entry = CONTROLS[name] if name in CONTROLS else ATTACKS[name]
@@ -47,7 +48,7 @@ def evaluate(
         x,
         y,
         sample_ids,
-        assault=Assault(entry, params, str(goal), seed),
+        assault=Assault(entry, params, str(goal), seed, budget=budget),
         norm=threat.norm,
         grid=grid,
         execution=Execution(device, precision, micro_batch),
@@ -71,7 +72,8 @@ def evaluate_grid(
     The grid runs upwards; an example found at one radius counts at every radius whose ball holds it (evidence
     "carried"), so a row is never more robust than in a run at its radius alone. With `assault.nested` the radii of an
     attack that declares it run downwards, and a sample that held in a ball is not attacked again in the smaller ones
-    inside it (evidence "nested"): as cheap as one radius, but only as good as the attack is at the largest.
+    inside it (evidence "nested"): as cheap as one radius, but only as good as the attack is at the largest. A
+    minimum-norm attack runs once, without a radius: its distances serve all radii of the grid.
     """
     threat = ThreatModel(norm, None)
     check_assault(assault, threat, grid)
@@ -79,6 +81,8 @@ def evaluate_grid(
     scene = set_scene(model, x, y, sample_ids, assault=assault, execution=execution)
     radii = [None] if grid is None else [float(radius) for radius in grid]
     ledger = Ledger(scene, radii)
+    if assault.entry.info.minimum_norm and len(radii) > 1:
+        return _once_for_all(scene, ledger, norm, [float(radius) for radius in grid])
     nested = assault.nested and assault.entry.info.nested
     for k in reversed(range(len(radii))) if nested else range(len(radii)):
         rows = ledger.open_rows(k)
@@ -91,6 +95,19 @@ def evaluate_grid(
             ledger.carry(other, rows[fits], source=k)
             if nested and other < k:
                 ledger.close(other, rows[~verdict.reached])
+    return ledger.outcomes()
+
+
+def _once_for_all(scene: Scene, ledger: Ledger, norm: float, radii: Sequence[float]) -> Outcomes:
+    """The rows of a minimum-norm attack over a grid: one run, read at each radius."""
+    rows = ledger.open_rows(0) if radii else scene.y[:0]
+    if len(rows):
+        verdict, watched = strike(scene, rows, ThreatModel(norm, None), reach=radii)
+        size = scene.x[0].numel()
+        for k, eps in enumerate(radii):
+            fits = verdict.reached & inside(verdict.distances[norm], ThreatModel(norm, eps), size=size)
+            found = fits.nonzero()[:, 0]
+            ledger.write(k, rows, stay(scene, rows).replaced(found, verdict.take(found)), watched, page=k)
     return ledger.outcomes()
 
 
@@ -133,6 +150,8 @@ def check_assault(assault: Assault, threat: ThreatModel, grid: Sequence[Radius] 
     entry = assault.entry
     check_parameters(entry, assault.params)
     check_goal(assault.goal)
+    if assault.budget is not None and assault.budget < 1:
+        raise ConfigError(f"budget must be at least 1 pass per sample, got {assault.budget}")
     if assault.goal != "untargeted" and not entry.can_target:
         raise ConfigError(f"{entry.name} cannot be targeted: its goal must be untargeted, got {assault.goal!r}")
     if threat.norm not in entry.info.norms:

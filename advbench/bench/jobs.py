@@ -155,6 +155,7 @@ class Job:
     data: DataChoice
     precision: str = "float32"
     grid: str = "every"
+    budget: int | None = None
     count: int = 0  # samples
 
 

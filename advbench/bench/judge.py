@@ -31,6 +31,18 @@ class Verdict:
     in_box: Tensor  # (B,) bool
     reached: Tensor  # (B,) bool
 
+    def take(self, rows: Tensor) -> Verdict:
+        """The verdict on the samples at `rows` (A,)."""
+        return Verdict(
+            x_adv=self.x_adv[rows],
+            adv_pred=self.adv_pred[rows],
+            margin_adv=self.margin_adv[rows],
+            distances={norm: distance[rows] for norm, distance in self.distances.items()},
+            in_ball=self.in_ball[rows],
+            in_box=self.in_box[rows],
+            reached=self.reached[rows],
+        )
+
     def replaced(self, rows: Tensor, other: Verdict) -> Verdict:
         """This verdict with that on the samples at `rows` (A,) taken from `other` (A,)."""
         return Verdict(

@@ -31,9 +31,13 @@ class Ledger:
         """Positions (A,) of the samples to attack at radius k."""
         return self._open[k].nonzero()[:, 0]
 
-    def write(self, k: int, rows: Tensor, verdict: Verdict, watched: Watched) -> None:
-        """Enter the verdict on the samples at `rows` (A,) at radius k."""
+    def write(self, k: int, rows: Tensor, verdict: Verdict, watched: Watched, page: int | None = None) -> None:
+        """Enter the verdict on the samples at `rows` (A,) at radius k.
+
+        page: which radius of the books' own reach the first success is read at, if one run serves several.
+        """
         forwards, backwards = watched.passes()
+        first = watched.first_success if page is None else watched.first_within[:, page]
         admissible = verdict.in_ball & verdict.in_box
         status = torch.where(verdict.reached, _FOOLED, torch.where(admissible, _HELD, _INVALID))
         entries = {
@@ -43,7 +47,7 @@ class Ledger:
             "fooled": verdict.reached,
             "in_ball": verdict.in_ball,
             "in_box": verdict.in_box,
-            "first_success_step": watched.first_success,
+            "first_success_step": first,
             "hits": watched.hits,
             "forwards": forwards,
             "backwards": backwards,

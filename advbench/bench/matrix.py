@@ -127,6 +127,7 @@ def _job(setting: Setting, subject: Subject, method: Method, threat: Threat, rul
         data=setting.matrix.data,
         precision=setting.matrix.precision,
         grid=setting.matrix.grid,
+        budget=setting.matrix.budget,
         count=len(setting.sample_ids),
     )
 
@@ -142,6 +143,8 @@ def _cell(
         attack["precision"] = setting.matrix.precision
     if setting.matrix.grid == "nested" and method.entry.info.nested:
         attack["grid"] = "nested"
+    if setting.matrix.budget is not None:
+        attack["budget"] = setting.matrix.budget
     defense: dict[str, Json] = {"name": recipe.defense, "params": recipe.defense_params}
     if recipe.threat is not None:
         defense["threat"] = threat_json(recipe.threat)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,10 +14,11 @@ from advbench.bench.judge import Verdict, judge
 from advbench.core.draws import Draws
 from advbench.core.gradients import in_pieces
 from advbench.core.losses import margin
+from advbench.core.norms import LENGTHS
 from advbench.models.predict import predict
 from advbench.models.prepare import Precision, Prepared, prepare
 from advbench.models.watch import Watched
-from advbench.registry import AttackInfo, Entry
+from advbench.registry import CONTROLS, Access, AttackInfo, Entry
 from advbench.types import ConfigError, ThreatModel
 
 # A sample that held in reduced precision goes on in float32 if its margin has fallen below this share of the clean one.
@@ -29,6 +30,7 @@ class Assault:
     """Which attack, towards what, with which random numbers. params: resolved values of the attack's own parameters.
 
     nested: on a grid of radii, let a failure in a ball speak for the smaller balls inside it (see `evaluate_grid`).
+    budget: passes (forward plus backward) through the victim that a sample may take per run; None: no limit.
     """
 
     entry: Entry[AttackInfo]
@@ -36,6 +38,12 @@ class Assault:
     goal: str = "untargeted"
     seed: int = 0
     nested: bool = False
+    budget: int | None = None
+
+    @property
+    def access(self) -> Access:
+        """What it gets to see of the victim: a control may look at its answers."""
+        return "scores" if self.entry.name in CONTROLS else self.entry.info.access
 
 
 @dataclass(frozen=True)
@@ -107,30 +115,44 @@ def set_scene(
     )
 
 
-def strike(scene: Scene, rows: Tensor, threat: ThreatModel) -> tuple[Verdict, Watched]:
-    """Attack the samples at `rows` (A,) and judge them.
+def strike(scene: Scene, rows: Tensor, threat: ThreatModel, reach: Sequence[float] = ()) -> tuple[Verdict, Watched]:
+    """Attack the samples at `rows` (A,) and judge them; note the first success within each radius of `reach`.
 
     In reduced precision every success is judged in float32 like any other, and survivors whose margin has shrunk are
     attacked again in float32.
     """
-    verdict, watched = run_attack(scene, rows, threat, scene.precision)
+    verdict, watched = run_attack(scene, rows, threat, scene.precision, reach=reach)
     if scene.precision == "float32":
         return verdict, watched
     doubtful = ~verdict.reached & (verdict.margin_adv < SCREEN_MARGIN * scene.margin_clean[rows])
     again = doubtful.nonzero()[:, 0]
     if not len(again):
         return verdict, watched
-    second, more = run_attack(scene, rows[again], threat, "float32")
+    second, more = run_attack(scene, rows[again], threat, "float32", reach=reach)
     watched.add(again, more)
     return verdict.replaced(again, second), watched
 
 
 def run_attack(
-    scene: Scene, rows: Tensor, threat: ThreatModel, precision: Precision, *, tracing: bool = False
+    scene: Scene,
+    rows: Tensor,
+    threat: ThreatModel,
+    precision: Precision,
+    *,
+    tracing: bool = False,
+    reach: Sequence[float] = (),
 ) -> tuple[Verdict, Watched]:
     """Run the attack once on the samples at `rows` (A,), in the given precision, and judge what it returns."""
     x, goal, entry = scene.x[rows], scene.goal[rows], scene.assault.entry
-    watched = Watched(scene.prepared[precision], goal, targeted=scene.targeted, tracing=tracing)
+    watched = Watched(
+        scene.prepared[precision],
+        goal,
+        targeted=scene.targeted,
+        tracing=tracing,
+        access=scene.assault.access,
+        budget=scene.assault.budget,
+        reach=(x, threat.norm, reach) if reach else None,
+    )
     call = partial(entry.function, watched, x.clone(), goal, threat, draws=scene.draws.rows(rows), **scene.params)
     with in_pieces(scene.micro_batch):
         x_adv = call(targeted=True) if scene.targeted else call()
@@ -147,6 +169,20 @@ def run_attack(
         batch=scene.micro_batch,
     )
     return verdict, watched
+
+
+def stay(scene: Scene, rows: Tensor) -> Verdict:
+    """What x itself is worth at `rows` (A,): an attack found nothing that is admissible."""
+    x, inside = scene.x[rows], torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    return Verdict(
+        x_adv=x,
+        adv_pred=scene.clean_pred[rows],
+        margin_adv=scene.margin_clean[rows],
+        distances={norm: torch.zeros(len(rows), dtype=torch.float64, device=rows.device) for norm in LENGTHS},
+        in_ball=inside,
+        in_box=inside,
+        reached=torch.zeros_like(inside),
+    )
 
 
 def _ready(value: object, x: Tensor) -> object:

@@ -61,7 +61,7 @@ def set_stage(job: Job, place: Place) -> Stage:
     data, ids = load_samples_of(job, place)
     entry = (CONTROLS if job.kind == "control" else ATTACKS)[job.attack.name]
     params = arguments(entry, job.attack.params, substitute)
-    return Stage(model, data, ids, Assault(entry, params, job.goal, job.cell.seed, job.grid == "nested"))
+    return Stage(model, data, ids, Assault(entry, params, job.goal, job.cell.seed, job.grid == "nested", job.budget))
 
 
 def load_samples_of(job: Job, place: Place) -> tuple[Dataset, Tensor]:

@@ -1,14 +1,18 @@
-"""Count what an attack asks of a model, per sample, without the attack's help."""
+"""What an attack gets to see of its victim: what it declares, within its budget, every pass in the books."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from advbench.core.gradients import attended_rows
+from advbench.core.norms import lengths
+from advbench.registry import Access
+from advbench.types import ConfigError
 
 
 class Watched(nn.Module):
@@ -18,6 +22,11 @@ class Watched(nn.Module):
     goal (left y, or is y if `targeted`). first_success (B,) int64: forward passes before the first hit; -1 without one.
     trace, with `tracing`: the predicted class at each pass as pairs (rows, classes). Samples are told apart by the rows
     that the core attends to; an attack that calls the model on a part of the batch by its own means is charged evenly.
+
+    access: what comes back. "gradient": the logits. "scores": logits without a graph. "decision": the predicted class,
+    one-hot. "none": asking raises ConfigError. budget: passes (forward plus backward) that a sample may take; after
+    that it is answered with "goal not met" and a zero gradient, and the model is not asked. reach: x (B, ...), a norm
+    and radii around x; first_within (B, radii) notes the first hit within each, as first_success does.
     """
 
     forwards: Tensor
@@ -25,26 +34,47 @@ class Watched(nn.Module):
     first_success: Tensor
     hits: Tensor
 
-    def __init__(self, model: nn.Module, y: Tensor, *, targeted: bool = False, tracing: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        y: Tensor,
+        *,
+        targeted: bool = False,
+        tracing: bool = False,
+        access: Access = "gradient",
+        budget: int | None = None,
+        reach: tuple[Tensor, float, Sequence[float]] | None = None,
+    ) -> None:
         super().__init__()
         self.model, self.y, self.targeted, self.tracing = model, y, targeted, tracing
+        self.access, self.budget, self.reach = access, budget, reach
         self.forwards = torch.zeros_like(y)
         self.backwards = torch.zeros_like(y)
         self.first_success = torch.full_like(y, -1)
+        self.first_within = y.new_full((len(y), 0 if reach is None else len(reach[2])), -1)
         self.hits = torch.zeros_like(y)
         self.trace: list[tuple[Tensor, Tensor]] = []
+        self._classes: tuple[int, torch.dtype] | None = None  # of the model's answers, once it has given one
         self._unassigned = [0, 0]  # sample passes forward and backward of unknown rows
 
+    @property
+    def stands_before(self) -> nn.Module:
+        """The network whose layers a user names (see `core.stand_in.network_behind`)."""
+        return self.model
+
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.model(x)
+        if self.access == "none":
+            raise ConfigError("an attack that declares access 'none' has asked the victim")
         rows = attended_rows()
         if rows is None and len(x) == len(self.y):
             rows = torch.arange(len(x), device=x.device)
-        if rows is None or len(rows) != len(x):
-            self._count_unassigned(logits)
-        else:
-            self._count(logits, rows)
-        return logits
+        known = rows is not None and len(rows) == len(x)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.access == "gradient"):
+            if known and rows is not None:
+                return self._seen(self._ask(x, rows))
+            logits: Tensor = self.model(x)
+        self._count_unassigned(logits)
+        return self._seen(logits)
 
     def passes(self) -> tuple[Tensor, Tensor]:
         """(forwards, backwards), each (B,) int64, with the passes of unknown rows spread evenly (rounded up)."""
@@ -56,26 +86,69 @@ class Watched(nn.Module):
         seen = torch.zeros_like(self.y)
         table = self.y.new_full((len(self.y), int(self.forwards.max()) if len(self.y) else 0), -1)
         for rows, classes in self.trace:
-            table[rows, seen[rows]] = classes
-            seen[rows] += 1
+            turn = seen[rows] + _turns(rows)
+            table[rows, turn] = classes
+            seen.index_add_(0, rows, torch.ones_like(rows))
         return table
 
     def add(self, rows: Tensor, other: Watched) -> None:
         """Enter the books that `other` kept while the samples at `rows` (A,) were attacked once more."""
         forwards, backwards = other.passes()
-        first = self.first_success[rows]
-        later = torch.where(other.first_success >= 0, self.forwards[rows] + other.first_success, -1)
-        self.first_success[rows] = torch.where(first < 0, later, first)
+        self.first_success[rows] = _earlier(self.first_success[rows], self.forwards[rows], other.first_success)
+        before = self.forwards[rows][:, None]
+        self.first_within[rows] = _earlier(self.first_within[rows], before, other.first_within)
         self.hits[rows] += other.hits
         self.forwards[rows] += forwards
         self.backwards[rows] += backwards
 
-    def _count(self, logits: Tensor, rows: Tensor) -> None:
+    def _ask(self, x: Tensor, rows: Tensor) -> Tensor:
+        """The model's logits (A, K); of the samples whose budget is spent, a constant that says "not met"."""
+        if self.budget is None:
+            logits: Tensor = self.model(x)
+            self._count(logits, x, rows)
+            return logits
+        price = 2 if x.requires_grad and torch.is_grad_enabled() else 1
+        spent = self.forwards[rows] + self.backwards[rows] + price * (_turns(rows) + 1)
+        asked = (spent <= self.budget).nonzero()[:, 0]
+        if len(asked) == len(rows):
+            logits = self.model(x)
+            self._count(logits, x, rows)
+        elif len(asked):
+            part = self.model(x[asked])
+            self._count(part, x[asked], rows[asked])
+            logits = self._silence(x, rows, part).index_copy(0, asked, part)
+        else:
+            logits = self._silence(x, rows, None)
+        return logits
+
+    def _silence(self, x: Tensor, rows: Tensor, answer: Tensor | None) -> Tensor:
+        """Logits (A, K) that tell nothing: the goal is not met."""
+        if answer is not None:
+            self._classes = (answer.shape[1], answer.dtype)
+        elif self._classes is None:
+            with torch.no_grad():
+                self._classes = (self.model(x[:1]).shape[1], x.dtype)
+        count, dtype = self._classes
+        classes = (self.y[rows] + (1 if self.targeted else 0)) % count
+        return one_hot(classes, count).to(dtype)
+
+    def _seen(self, logits: Tensor) -> Tensor:
+        if self.access != "decision":
+            return logits
+        return one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
+
+    def _count(self, logits: Tensor, x: Tensor, rows: Tensor) -> None:
         with torch.no_grad():
             classes = logits.argmax(1)
             met = (classes == self.y[rows]) == self.targeted
-            first = self.first_success[rows]
-            self.first_success[rows] = torch.where((first < 0) & met, self.forwards[rows], first)
+            count = self.forwards[rows] + _turns(rows)  # passes of the sample before this one
+            self.first_success = _first(self.first_success, rows, count, met)
+            if self.reach is not None:
+                centre, norm, radii = self.reach
+                distance = lengths(x.detach() - centre[rows], norm)
+                for k, eps in enumerate(radii):
+                    within = _first(self.first_within[:, k], rows, count, met & (distance <= eps))
+                    self.first_within[:, k] = within
             self.forwards.index_add_(0, rows, torch.ones_like(rows))
             self.hits.index_add_(0, rows, met.long())
         if self.tracing:
@@ -83,20 +156,44 @@ class Watched(nn.Module):
         if logits.requires_grad:
             _on_backward(logits, partial(self._count_backward, rows))
 
-    def _count_backward(self, rows: Tensor) -> None:
+    def _count_backward(self, rows: Tensor, grad: Tensor) -> Tensor | None:
+        spent = self.forwards[rows] + self.backwards[rows]
         self.backwards.index_add_(0, rows, torch.ones_like(rows))
+        if self.budget is None:
+            return None
+        return grad * (spent < self.budget)[:, None]
 
     def _count_unassigned(self, logits: Tensor) -> None:
         self._unassigned[0] += len(logits)
         if logits.requires_grad:
             _on_backward(logits, partial(self._count_unassigned_backward, len(logits)))
 
-    def _count_unassigned_backward(self, size: int) -> None:
+    def _count_unassigned_backward(self, size: int, grad: Tensor) -> None:
         self._unassigned[1] += size
 
 
-def _on_backward(logits: Tensor, act: Callable[[], None]) -> None:
-    def hook(grad: Tensor) -> None:
-        act()
+def _turns(rows: Tensor) -> Tensor:
+    """How often each entry's sample stands before it in `rows` (A,): 0, 1, 2, ... for a sample asked several times."""
+    order = rows.argsort(stable=True)
+    ordered = rows[order]
+    place = torch.arange(len(rows), device=rows.device)
+    begins = torch.ones_like(ordered, dtype=torch.bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    start = torch.where(begins, place, 0).cummax(0).values if len(rows) else place
+    return torch.empty_like(rows).scatter(0, order, place - start)
 
-    logits.register_hook(hook)  # type: ignore[no-untyped-call]
+
+def _first(known: Tensor, rows: Tensor, count: Tensor, met: Tensor) -> Tensor:
+    """The first success (B,) after passes number `count` (A,) of `rows` met the goal or not; -1 means none yet."""
+    never = torch.iinfo(torch.int64).max
+    now = torch.full_like(known, never).scatter_reduce(0, rows, torch.where(met, count, never), "amin")
+    return torch.where((known < 0) & (now < never), now, known)
+
+
+def _earlier(first: Tensor, before: Tensor, second: Tensor) -> Tensor:
+    """The first success of two runs, the second of which began after `before` passes."""
+    return torch.where((first < 0) & (second >= 0), before + second, first)
+
+
+def _on_backward(logits: Tensor, act: Callable[[Tensor], Tensor | None]) -> None:
+    logits.register_hook(act)  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ from advbench.attacks.gradient.pgd import pgd
 from advbench.bench.evaluate import evaluate, evaluate_grid, trajectories
 from advbench.bench.scene import Assault, Execution
 from advbench.core.draws import Draws
+from advbench.core.gradients import class_gradient
 from advbench.registry import ATTACKS, AttackInfo, Entry
 from advbench.types import ConfigError, Outcomes, Radius, ThreatModel
 
@@ -243,3 +244,51 @@ def test_bad_input_is_refused_before_any_work(net: nn.Module, change: dict[str, 
     } | change
     with pytest.raises(ConfigError, match=message):
         evaluate(net, **call)  # type: ignore[arg-type]
+
+
+def _walk(
+    model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, draws: Draws, asked: list[float | None]
+) -> Tensor:
+    """The last wrong point of a walk of 50 steps from afar back to x, along the sign of the gradient."""
+    asked.append(threat.eps)
+    grad = class_gradient(model, x, y)
+    found = x.clone()
+    for length in torch.linspace(0.5, 0.01, 50):
+        z = (x - length * grad.sign()).clamp(0.0, 1.0)
+        wrong = model(z).argmax(1) != y
+        found[wrong] = z[wrong]
+    return found
+
+
+def test_a_minimum_norm_attack_runs_once_for_the_whole_grid(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
+    x, y = samples
+    asked: list[float | None] = []
+    entry = Entry("walk", _walk, AttackInfo(norms=(math.inf,), access="gradient", minimum_norm=True))
+    assault = Assault(entry, {"asked": asked})
+    how = {"assault": assault, "norm": math.inf, "execution": Execution()}
+    table = evaluate_grid(net, x, y, None, grid=GRID, **how)  # type: ignore[arg-type]
+    assert asked == [None]
+    nearest = evaluate_grid(net, x, y, None, grid=None, **how)  # type: ignore[arg-type]
+    for k, radius in enumerate(GRID):
+        page = table.take(torch.arange(40 * k, 40 * (k + 1)))
+        assert torch.equal(page.fooled, nearest.fooled & (nearest.linf <= float(radius) * (1 + 1e-6) + 1e-7))
+        assert bool((page.linf[page.fooled] == nearest.linf[page.fooled]).all())
+        assert bool((page.linf[~page.fooled] == 0).all())  # what is not near enough is not shown as an example
+        assert bool(page.in_ball.all())
+        attacked = page.clean_correct
+        assert bool((page.forwards[attacked] == 51).all())
+    # The walk comes from far away: it enters a smaller ball later.
+    first = table.first_success_step.reshape(len(GRID), 40)
+    both = (first[:-1] > 0) & (first[1:] > 0)
+    assert bool((first[:-1][both] >= first[1:][both]).all())
+    assert int(both.sum()) > 10
+
+
+def test_a_budget_binds_every_sample(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
+    x, y = samples
+    table = evaluate(net, x, y, attack="pgd", threat=ThreatModel(math.inf, 0.02), budget=7, steps=10)
+    passes = table.forwards + table.backwards
+    assert bool((passes[table.robust] == 7).all())  # three steps, and a last look that is not followed back
+    assert int(table.robust.sum()) > 10
+    with pytest.raises(ConfigError, match="budget"):
+        evaluate(net, x, y, attack="pgd", threat=ThreatModel(math.inf, 0.02), budget=0)
