@@ -81,7 +81,7 @@ def evaluate_grid(
     scene = set_scene(model, x, y, sample_ids, assault=assault, execution=execution)
     radii = [None] if grid is None else [float(radius) for radius in grid]
     ledger = Ledger(scene, radii)
-    if assault.entry.info.minimum_norm and len(radii) > 1:
+    if assault.entry.info.minimum_norm and grid is not None and len(grid) > 1:
         return _once_for_all(scene, ledger, norm, [float(radius) for radius in grid])
     nested = assault.nested and assault.entry.info.nested
     for k in reversed(range(len(radii))) if nested else range(len(radii)):

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from advbench.bench.judge import Verdict
 from advbench.bench.scene import Scene
+from advbench.core.marks import marked
 from advbench.models.watch import Watched
 from advbench.types import EVIDENCE, STATUSES, Outcomes
 
 _HELD, _FOOLED, _CLEAN_ERROR, _INVALID, _NOT_APPLICABLE = range(len(STATUSES))
-_RUN, _CARRIED, _NESTED = range(len(EVIDENCE))
+_RUN, _CARRIED, _NESTED, _DECIDED, _AUDITED = range(len(EVIDENCE))
 _DISTANCES = {"l0": 0.0, "l1": 1.0, "l2": 2.0, "linf": math.inf}
 
 
@@ -53,7 +54,7 @@ class Ledger:
             "backwards": backwards,
             "queries": forwards if self._black_box else torch.zeros_like(forwards),
             "status": status.to(torch.int8),
-            "evidence": torch.full_like(status, _RUN, dtype=torch.int8),
+            "evidence": _evidence(watched, len(rows)),
             **{name: verdict.distances[norm] for name, norm in _DISTANCES.items()},
         }
         for name, values in entries.items():
@@ -79,6 +80,14 @@ class Ledger:
         """All rows, radius by radius, on the CPU."""
         columns = (*Outcomes.columns(), "x_adv")
         return Outcomes(**{name: torch.cat([page[name] for page in self._pages]).cpu() for name in columns})
+
+
+def _evidence(watched: Watched, size: int) -> Tensor:
+    """How each of the samples (size,) was settled, as the attack says; int8."""
+    evidence = torch.full((size,), _RUN, dtype=torch.int8, device=watched.y.device)
+    for code in (_DECIDED, _AUDITED):
+        evidence[marked(watched.marks, EVIDENCE[code], size, evidence.device)] = code
+    return evidence
 
 
 def _blank_page(scene: Scene, eps: float | None) -> dict[str, Tensor]:

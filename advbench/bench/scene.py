@@ -14,6 +14,7 @@ from advbench.bench.judge import Verdict, judge
 from advbench.core.draws import Draws
 from advbench.core.gradients import in_pieces
 from advbench.core.losses import margin
+from advbench.core.marks import collecting
 from advbench.core.norms import LENGTHS
 from advbench.models.predict import predict
 from advbench.models.prepare import Precision, Prepared, prepare
@@ -154,7 +155,7 @@ def run_attack(
         reach=(x, threat.norm, reach) if reach else None,
     )
     call = partial(entry.function, watched, x.clone(), goal, threat, draws=scene.draws.rows(rows), **scene.params)
-    with in_pieces(scene.micro_batch):
+    with in_pieces(scene.micro_batch), collecting() as watched.marks:
         x_adv = call(targeted=True) if scene.targeted else call()
     if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
         given = tuple(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__

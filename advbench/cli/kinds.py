@@ -64,6 +64,7 @@ def _capabilities(entry: Known) -> dict[str, Json]:
             "access": info.access,
             "targeted": entry.can_target,
             "minimum_norm": info.minimum_norm,
+            "cost": None if info.cost is None else f"{info.cost[0]} + {info.cost[1]}",
             "paper": info.paper,
         }
     return cast("dict[str, Json]", asdict(info))

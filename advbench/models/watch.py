@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from advbench.core.gradients import attended_rows
+from advbench.core.marks import Marks
 from advbench.core.norms import lengths
 from advbench.registry import Access
 from advbench.types import ConfigError
@@ -54,6 +55,7 @@ class Watched(nn.Module):
         self.first_within = y.new_full((len(y), 0 if reach is None else len(reach[2])), -1)
         self.hits = torch.zeros_like(y)
         self.trace: list[tuple[Tensor, Tensor]] = []
+        self.marks: Marks = []  # what the attack said of single samples
         self._classes: tuple[int, torch.dtype] | None = None  # of the model's answers, once it has given one
         self._unassigned = [0, 0]  # sample passes forward and backward of unknown rows
 
@@ -98,6 +100,7 @@ class Watched(nn.Module):
         before = self.forwards[rows][:, None]
         self.first_within[rows] = _earlier(self.first_within[rows], before, other.first_within)
         self.hits[rows] += other.hits
+        self.marks += [(word, rows[said]) for word, said in other.marks]
         self.forwards[rows] += forwards
         self.backwards[rows] += backwards
 

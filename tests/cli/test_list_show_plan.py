@@ -44,6 +44,7 @@ def test_a_row_says_what_an_attack_can_do() -> None:
     assert rows["pgd"]["targeted"] is True
     assert rows["fooling"]["minimum_norm"] is False
     assert rows["pgd"]["paper"] == "arXiv:1706.06083"
+    assert rows["pgd"]["cost"] == "41 + 40"
 
 
 def test_nothing_to_list_ends_with_3() -> None:
