@@ -13,7 +13,10 @@ def ended_line(cell: Finished) -> str:
     """ "done    small_cnn / none / pgd / linf   robust 0.1: 93.4 %, 0.2: 10.0 %   4.1 s"."""
     if cell.status == "failed":
         return f"failed  {name_of(cell.labels)}   {printable(cell.error)}   (log: {cell.folder})"
-    return f"{cell.status:7} {name_of(cell.labels)}   robust {_shares(cell.summary)}   {cell.seconds:.1f} s"
+    nearest = bool(cell.summary) and cell.summary[0]["eps"] is None
+    audits = "".join(f"\n        {row['audit']}" for row in cell.summary if row.get("audit"))
+    name = name_of(cell.labels, nearest=nearest)
+    return f"{cell.status:7} {name}   robust {_shares(cell.summary)}   {cell.seconds:.1f} s{audits}"
 
 
 def final_lines(cells: Sequence[Finished], selected: int) -> list[str]:
@@ -28,11 +31,12 @@ def robust_so_far(cell: Finished) -> str:
     return "failed" if cell.status == "failed" else f"robust {_shares(cell.summary[-1:])}"
 
 
-def name_of(labels: Mapping[str, str]) -> str:
-    """ "small_cnn / none / pgd / linf": model, defense, attack, the goal if there is one, norm."""
+def name_of(labels: Mapping[str, str], *, nearest: bool = False) -> str:
+    """ "small_cnn / none / pgd / linf": model, defense, attack, the goal if there is one, norm; nearest: no radius."""
     goal = labels.get("goal", "")
     parts = [labels.get("model"), labels.get("defense"), labels.get("attack"), goal, labels.get("norm")]
-    return " / ".join(printable(part) for part in parts if part and part != "untargeted")
+    name = " / ".join(printable(part) for part in parts if part and part != "untargeted")
+    return f"{name} nearest" if nearest else name
 
 
 def _shares(summary: Sequence[Mapping[str, Json]]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from advbench.metrics.audit import audit
 from advbench.metrics.rates import wilson
 from advbench.metrics.robust import applicable, broken, median_distance
 from advbench.types import Json, Radius, norm_of
@@ -25,7 +26,8 @@ def summarise(
     Shares are in [0, 1], ci_low and ci_high the 95 % Wilson interval of robust_accuracy; median_distance is that over
     all samples in the threat's norm, clean errors at 0 (None if most samples held); forwards,
     backwards, queries are means per sample; seconds are those of the whole cell, whose grid is one run. Samples that
-    the attack does not apply to are not part of n.
+    the attack does not apply to are not part of n. Where a rule stopped early there is a key more, audit: in words,
+    what that may have cost.
     """
     return [_row(_at(table, text), labels, text, seconds) for text in (eps if eps is not None else [None])]
 
@@ -44,6 +46,7 @@ def _at(table: pd.DataFrame, eps: str | None) -> pd.DataFrame:
 def _row(rows: pd.DataFrame, labels: Mapping[str, str], eps: str | None, seconds: float) -> dict[str, Json]:
     lost = broken(rows)
     robust = wilson(int((~lost).sum()), len(rows))
+    found = audit(rows)
     distance = median_distance(rows, norm_of(labels["norm"]))
     return {
         **{name: labels[name] for name in ("model", "defense", "attack", "goal", "norm")},
@@ -57,6 +60,7 @@ def _row(rows: pd.DataFrame, labels: Mapping[str, str], eps: str | None, seconds
         **{name: _mean(rows[name]) for name in ("forwards", "backwards", "queries")},
         "seconds": round(seconds, 3),
         "status": "done",
+        **({} if found is None else {"audit": str(found)}),
     }
 
 

@@ -22,4 +22,6 @@ def status(folder: Path) -> None:
         click.echo(f"{matrix}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
         for state in states:
             detail = f"   {printable(state.detail)}" if state.detail else ""
-            click.echo(f"  {state.status:8} {name_of(state.labels)}{detail}")
+            click.echo(
+                f"  {state.status:8} {name_of(state.labels, nearest=state.eps is None and bool(state.key))}{detail}"
+            )

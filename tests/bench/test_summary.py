@@ -28,6 +28,7 @@ def rows() -> pd.DataFrame:
             "forwards": [10, 4, 6, 0, 0],
             "backwards": [10, 4, 6, 0, 0],
             "queries": 0,
+            "evidence": "run",
             "status": ["held", "fooled", "fooled", "clean_error", "not_applicable"],
         }
     )
