@@ -10,10 +10,11 @@ from advbench.attacks.arguments import at_least_one, positive
 from advbench.core import sampling
 from advbench.core.descent import descend, when_reached
 from advbench.core.draws import Draws
-from advbench.core.gradients import Gradient, attending, backprop, frozen
-from advbench.core.keep import keep_better, keep_strongest, nothing_kept
+from advbench.core.gradients import Gradient, backprop, frozen
+from advbench.core.keep import Kept, keep_strongest, nothing_kept
 from advbench.core.objectives import Objective, misclassify
 from advbench.core.projections import within
+from advbench.core.restarts import in_turns
 from advbench.core.step_rules import StepRule, sparse_steepest, steepest
 from advbench.registry import attack
 from advbench.types import Evaluation, ThreatModel
@@ -50,28 +51,24 @@ def pgd(
     eps = threat.radius
     size = positive("relative_step", relative_step) * eps / at_least_one("steps", steps)
     step, gradient = _STEPS[threat.norm](size if step_size is None else positive("step_size", step_size), threat)
-    kept = nothing_kept(x)
+
+    def run(left: Tensor, turn: int) -> Kept:
+        start = x[left]
+        if random_start or turn > 0:
+            start = sampling.random_start(start, threat, draws.rows(left), counter=turn)
+        return descend(
+            start,
+            misclassify(model, y[left], targeted=targeted),
+            step=step,
+            steps=steps,
+            project=within(threat, x[left]),
+            gradient=gradient,
+            keep=keep_strongest,
+            stop=when_reached if early_stop else None,
+        )
+
     with frozen(model):
-        for run in range(at_least_one("restarts", restarts)):
-            left = (~kept.reached | (not early_stop)).nonzero()[:, 0]
-            if not len(left):
-                break
-            start = x[left]
-            if random_start or run > 0:
-                start = sampling.random_start(start, threat, draws.rows(left), counter=run)
-            with attending(left):
-                found = descend(
-                    start,
-                    misclassify(model, y[left], targeted=targeted),
-                    step=step,
-                    steps=steps,
-                    project=within(threat, x[left]),
-                    gradient=gradient,
-                    keep=keep_strongest,
-                    stop=when_reached if early_stop else None,
-                )
-            kept = keep_better(kept, found.z, Evaluation(found.loss, found.reached), left, keep_strongest)
-    return kept.z
+        return in_turns(nothing_kept(x), at_least_one("restarts", restarts), run, survivors_only=early_stop).z
 
 
 def _steepest(size: float, threat: ThreatModel) -> tuple[StepRule, Gradient]:

@@ -108,9 +108,10 @@ def test_restarts_differ_and_only_the_first_may_begin_at_x() -> None:
 
 
 def test_l1_steps_skip_components_that_the_box_holds_back() -> None:
-    model = Linear(torch.tensor([[0.0, 0.0, 0.0, 0.0], [-9.0, 1.0, 0.5, 0.2]]), torch.tensor([0.3, 0.0]))
+    model = Linear(torch.tensor([[0.0, 0.0, 0.0, 0.0], [-9.0, 1.0, 0.5, 0.2]]), torch.tensor([0.7, 0.0]))
     x = torch.tensor([0.0, 0.1, 0.5, 0.5]).reshape(1, 1, 2, 2)
-    found = pgd(model, x, torch.tensor([0]), ThreatModel(1, 0.5), draws=images(conv_net(), 1)[2], random_start=False)
+    assert int(model(x).argmax(1)) == 0
+    found = pgd(model, x, torch.tensor([0]), ThreatModel(1, 0.26), draws=images(conv_net(), 1)[2], random_start=False)
     # The first component has by far the largest gradient and cannot fall below 0; the second one can rise.
     assert int(model(found).argmax(1)) == 1
     assert float(found[0, 0, 0, 0]) == 0.0
