@@ -40,6 +40,7 @@ class Single:
     weights: Path | None = None
     params: Mapping[str, Json] | None = None
     goal: str = "untargeted"
+    budget: int | None = None
     image: Path | None = None
     seed: int = 0
     allow_code: bool = False
@@ -84,6 +85,7 @@ def _matrix(single: Single, data: Mapping[str, Json]) -> dict[str, Json]:
         "schema": 1,
         "question": f"What does {single.attack} do to {single.model} on {single.dataset}?",
         "seed": single.seed,
+        **({} if single.budget is None else {"budget": single.budget}),
         "data": dict(data),
         "models": [{single.model: weights} if weights else single.model],
         "threats": [threat],

@@ -23,6 +23,7 @@ from advbench.types import ConfigError
 @click.option("--samples", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the attack; repeatable.")
 @click.option("--goal", default="untargeted", show_default=True, help="Or random, least_likely, next, a class.")
+@click.option("--budget", type=click.IntRange(1), help="Forward plus backward passes that a sample may take.")
 @click.option("--image", type=click.Path(dir_okay=False, path_type=Path), help="Attack this picture instead.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
@@ -42,6 +43,7 @@ def attack(
     samples: int,
     params: tuple[str, ...],
     goal: str,
+    budget: int | None,
     image: Path | None,
     seed: int,
     device: str,
@@ -67,6 +69,7 @@ def attack(
         weights=weights,
         params=settings(params),
         goal=goal,
+        budget=budget,
         image=image,
         seed=seed,
         allow_code=allow_code,

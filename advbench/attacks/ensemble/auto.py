@@ -1,0 +1,62 @@
+"""AutoAttack: four complementary attacks without a parameter to tune. Croce and Hein 2020, arXiv:2003.01690."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from math import inf
+from typing import Literal
+
+from torch import Tensor, nn
+
+from advbench.attacks.ensemble.worst_case import Case, Part, attack_survivors, look
+from advbench.attacks.gradient.apgd import apgd
+from advbench.attacks.gradient.apgd_t import apgd_t
+from advbench.attacks.minimum_norm.fab import fab
+from advbench.attacks.minimum_norm.fab_t import fab_t
+from advbench.attacks.score.square import square
+from advbench.core.draws import Draws
+from advbench.core.gradients import frozen
+from advbench.registry import attack
+from advbench.types import ConfigError, ThreatModel
+
+# The sets and their order, with the settings of the paper (section 5) and of its published code.
+VERSIONS: Mapping[str, Mapping[str, Part]] = {
+    "standard": {"apgd_ce": apgd, "apgd_t": apgd_t, "fab_t": fab_t, "square": square},
+    "plus": {
+        "apgd_ce": partial(apgd, restarts=5),
+        "apgd_dlr": partial(apgd, loss="dlr", restarts=5),
+        "fab": partial(fab, restarts=5),
+        "square": square,
+        "apgd_t": apgd_t,
+        "fab_t": fab_t,
+    },
+}
+
+
+@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:2003.01690", nested=True, ratio=1.02, cost=(8000, 1900))
+def auto(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    *,
+    draws: Draws,
+    version: Literal["standard", "plus"] = "standard",
+) -> Tensor:
+    """x_adv: the first misclassified point that one of the attacks finds, else the point of the lowest margin.
+
+    version: "standard" runs APGD on the cross entropy, targeted APGD on the DLR loss, targeted FAB and 5,000 queries of
+    Square; "plus" adds restarts, untargeted APGD on the DLR loss and untargeted FAB. Each part sees only the samples
+    that survived those before it. y is the class to leave: AutoAttack has no targeted form.
+    Raises ConfigError if threat.eps is None or the version is unknown.
+    """
+    threat.radius  # noqa: B018 - refuses a threat without one, before any work
+    if version not in VERSIONS:
+        raise ConfigError(f"version must be one of {', '.join(VERSIONS)}, got {version!r}")
+    with frozen(model):
+        case = Case(model, x, y, threat)
+        kept = look(case)
+        for name, part in VERSIONS[version].items():
+            kept = attack_survivors(kept, part, case, draws=draws.branch(name))
+    return kept.z

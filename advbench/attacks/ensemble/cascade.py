@@ -1,0 +1,125 @@
+"""AutoAttack's four attacks, cheapest sufficient evidence first; samples beyond doubt are not attacked to the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from math import inf
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from advbench.attacks.arguments import at_least_zero
+from advbench.attacks.ensemble.worst_case import Case, Part, attack_survivors, look
+from advbench.attacks.gradient.apgd import apgd
+from advbench.attacks.gradient.apgd_t import apgd_t
+from advbench.attacks.minimum_norm.fab_t import fab_t
+from advbench.attacks.score.square import square
+from advbench.core.draws import Draws
+from advbench.core.gradients import frozen
+from advbench.core.keep import Kept, keep_better, keep_strongest
+from advbench.core.marks import mark
+from advbench.core.norms import lengths
+from advbench.registry import attack
+from advbench.types import ConfigError, Evaluation, ThreatModel
+
+
+class Evidence(NamedTuple):
+    """What the short attacks left of each sample (B,): margins as shares of the clean one, and FAB's distances."""
+
+    gradient: Tensor
+    search: Tensor
+    first_walk: Tensor
+    second_walk: Tensor
+
+
+@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:2003.01690", nested=True, ratio=1.02, cost=(14000, 3600))
+def cascade(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    *,
+    draws: Draws,
+    doubt: float = 0.3,
+    audit: float = 0.1,
+    persistence: int = 5,
+) -> Tensor:
+    """x_adv: the first misclassified point that one of the attacks finds, else the point of the lowest margin.
+
+    First every sample meets short attacks: APGD (20 steps), targeted APGD (30 steps, 3 classes), targeted FAB (10 and
+    20 steps, 3 classes), 500 queries of Square. A survivor is in doubt if its margin fell below `doubt` of the clean
+    one, or the random search got lower than the gradient (by a twentieth), or the longer walk of FAB came nearer than
+    the shorter by more than a tenth: gradients then say little. Samples in doubt meet the whole set of `auto`, and
+    after it `persistence` more runs of targeted APGD and FAB from random starts if their margin is below a tenth. The
+    others are marked "decided", but a random share `audit` of them (0 .. 1) is attacked to the end all the same and
+    marked "audited": `metrics.audit` makes a bound on what the rule overlooked of it, which `advbench run` prints.
+    Raises ConfigError if threat.eps is None, audit is not in [0, 1], doubt or persistence is negative.
+    """
+    threat.radius, at_least_zero("doubt", doubt), at_least_zero("persistence", persistence)
+    if not 0.0 <= audit <= 1.0:
+        raise ConfigError(f"audit must be in [0, 1], got {audit}")
+    with frozen(model):
+        case = Case(model, x, y, threat)
+        kept = look(case)
+        clean = kept.loss
+        kept, seen = _short_attacks(kept, case, draws)
+        doubtful = ~kept.reached & _in_doubt(seen, doubt)
+        chosen = ~kept.reached & ~doubtful & (draws.uniform((), "audit") < audit)
+        mark("audited", chosen.nonzero()[:, 0])
+        mark("decided", (~kept.reached & ~doubtful & ~chosen).nonzero()[:, 0])
+        for name, part in _WHOLE.items():
+            kept = attack_survivors(kept, part, case, draws=draws.branch(name), among=doubtful | chosen)
+        for turn in range(persistence):
+            near = doubtful & (kept.loss / clean < 0.1)
+            for name, part in _AGAIN.items():
+                kept = attack_survivors(kept, part, case, draws=draws.branch(f"{name} {turn}"), among=near)
+    return kept.z
+
+
+_WHOLE: dict[str, Part] = {"fab_t": fab_t, "apgd_ce": apgd, "apgd_t": apgd_t, "square": square}
+_AGAIN: dict[str, Part] = {"apgd_t": partial(apgd_t, target_classes=3), "fab_t": partial(fab_t, restarts=2)}
+_SHORT: dict[str, Part] = {
+    "short apgd_ce": partial(apgd, steps=20),
+    "short apgd_t": partial(apgd_t, target_classes=3, steps=30),
+}
+_SEARCH: Part = partial(square, queries=500)
+_WALKS: tuple[Part, ...] = tuple(partial(fab_t, target_classes=3, steps=steps) for steps in (10, 20))
+
+
+def _short_attacks(kept: Kept, case: Case, draws: Draws) -> tuple[Kept, Evidence]:
+    """The record (B, ...) after the short attacks, and what they say about those that survive."""
+    clean, walks = kept.loss, []
+    unbounded = replace(case, threat=case.threat.at(None))
+    for name, part in _SHORT.items():
+        kept = attack_survivors(kept, part, case, draws=draws.branch(name))
+    gradient = kept.loss / clean
+    for part in _WALKS:
+        found = attack_survivors(_forgotten(kept), part, unbounded, draws=draws.branch("walk"))
+        distance = lengths(found.z - case.x, case.threat.norm)
+        walks.append(torch.where(found.reached, distance, inf))
+        near = found.reached & (distance <= case.threat.radius)
+        kept = _better(kept, found._replace(reached=near, loss=torch.where(near, found.loss, inf)))
+    found = attack_survivors(_forgotten(kept), _SEARCH, case, draws=draws.branch("short square"))
+    return _better(kept, found), Evidence(gradient, found.loss / clean, walks[0], walks[1])
+
+
+def _in_doubt(seen: Evidence, doubt: float) -> Tensor:
+    """(B,) bool: may a longer attack still fool this sample?"""
+    near = torch.minimum(seen.gradient, seen.search) < doubt
+    misled = seen.search < seen.gradient - 0.05
+    # A walk that finds nothing says no more than one that has not ended.
+    on_the_way = ~(seen.second_walk >= 0.9 * seen.first_walk) | torch.isinf(seen.second_walk)
+    return near | misled | on_the_way
+
+
+def _forgotten(kept: Kept) -> Kept:
+    """The same record without the points of the samples that hold: what comes next is seen on its own."""
+    return kept._replace(loss=torch.where(kept.reached, kept.loss, inf))
+
+
+def _better(kept: Kept, found: Kept) -> Kept:
+    """The better of two records (B, ...)."""
+    rows = torch.arange(len(kept.z), device=kept.z.device)
+    return keep_better(kept, found.z, Evaluation(found.loss, found.reached), rows, keep_strongest)

@@ -1,0 +1,125 @@
+"""Ensembles: as strong as their strongest part, no work for samples that are done, a rule that owns up to itself."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import inf
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import advbench.attacks.ensemble.auto as ensemble
+from advbench.attacks.ensemble.auto import auto
+from advbench.attacks.ensemble.cascade import cascade
+from advbench.attacks.gradient.apgd import apgd
+from advbench.attacks.gradient.apgd_t import apgd_t
+from advbench.attacks.minimum_norm.fab_t import fab_t
+from advbench.attacks.score.square import square
+from advbench.core.draws import Draws
+from advbench.core.marks import collecting, marked
+from advbench.models.watch import Watched
+from advbench.types import ConfigError, ThreatModel
+from tests.attacks.small_nets import conv_net, images
+
+SIZE, QUERIES = 12, 400
+
+
+class Sharp(nn.Module):
+    """The same decisions with logits so far apart that the cross entropy has no gradient left in float32."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = 1e4 * self.model(x)
+        return logits
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same sets with fewer steps and queries."""
+    parts = {
+        "apgd_ce": partial(apgd, steps=20),
+        "apgd_t": partial(apgd_t, steps=20, target_classes=3),
+        "fab_t": partial(fab_t, steps=20, target_classes=3),
+        "square": partial(square, queries=QUERIES),
+    }
+    monkeypatch.setattr("advbench.attacks.ensemble.auto.VERSIONS", {"standard": parts})
+    monkeypatch.setattr("advbench.attacks.ensemble.cascade._WHOLE", parts)
+    monkeypatch.setattr("advbench.attacks.ensemble.cascade._SEARCH", partial(square, queries=50))
+
+
+def case(radius: float) -> tuple[nn.Module, Tensor, Tensor, ThreatModel, Draws]:
+    net = conv_net()
+    x, y, draws = images(net, SIZE)
+    return net, x, y, ThreatModel(inf, radius), draws
+
+
+def held(model: nn.Module, x_adv: Tensor, y: Tensor) -> Tensor:
+    with torch.no_grad():
+        kept: Tensor = model(x_adv).argmax(1) == y
+    return kept
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("radius", [0.02, 0.06])
+def test_what_one_part_fools_the_whole_fools(radius: float) -> None:
+    net, x, y, threat, draws = case(radius)
+    together = held(net, auto(net, x, y, threat, draws=draws), y)
+    for name, part in ensemble.VERSIONS["standard"].items():
+        alone = held(net, part(net, x, y, threat, draws=draws.branch(name)), y)
+        assert not bool((together & ~alone).any()), name
+
+
+@pytest.mark.slow
+def test_what_one_part_fooled_costs_the_others_nothing() -> None:
+    net, x, y, threat, draws = case(0.5)
+    watched = Watched(net, y)
+    assert not bool(held(net, auto(watched, x, y, threat, draws=draws), y).any())
+    assert int(watched.forwards.max()) < 110  # the looks before and after, and a run of APGD at most
+
+
+@pytest.mark.slow
+def test_the_cascade_tells_every_survivor_apart() -> None:
+    net, x, y, threat, draws = case(0.03)
+    with collecting() as marks:
+        left = held(net, cascade(net, x, y, threat, draws=draws, audit=0.5), y)
+    decided, audited = (marked(marks, word, SIZE, x.device) for word in ("decided", "audited"))
+    assert not bool((decided & audited).any())
+    assert bool((left | ~decided).all()), "a sample that was declared robust is returned as fooled"
+    whole = held(net, auto(net, x, y, threat, draws=draws), y)
+    assert torch.equal(left, whole)
+
+
+@pytest.mark.slow
+def test_all_or_nothing_is_audited() -> None:
+    net, x, y, threat, draws = case(0.005)
+    for audit, word in ((0.0, "decided"), (1.0, "audited")):
+        watched = Watched(net, y)
+        with collecting() as marks:
+            cascade(watched, x, y, threat, draws=draws, audit=audit)
+        sure = marked(marks, word, SIZE, x.device)
+        assert int(sure.sum()) > 3
+        full = watched.forwards[sure] > QUERIES
+        assert bool((full == (audit == 1.0)).all())
+
+
+@pytest.mark.slow
+def test_vanishing_gradients_do_not_help() -> None:
+    net, x, y, threat, draws = case(0.06)
+    plain = held(net, auto(net, x, y, threat, draws=draws), y)
+    assert not bool(plain.all())
+    masked = held(Sharp(net), cascade(Sharp(net), x, y, threat, draws=draws), y)
+    assert not bool((masked & ~plain).any())
+
+
+def test_bad_settings_are_refused_before_work() -> None:
+    net, x, y, threat, draws = case(0.1)
+    with pytest.raises(ConfigError, match="version"):
+        auto(net, x, y, threat, draws=draws, version="extra")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="audit"):
+        cascade(net, x, y, threat, draws=draws, audit=1.5)
+    with pytest.raises(ConfigError, match="eps"):
+        auto(net, x, y, threat.at(None), draws=draws)
