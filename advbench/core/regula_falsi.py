@@ -1,0 +1,45 @@
+"""Between x and an example: the point of the segment where the example begins."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from advbench.core.gradients import evaluate
+from advbench.core.keep import Kept, near_enough
+from advbench.core.norms import per_sample
+from advbench.core.objectives import Objective
+from advbench.types import ThreatModel
+
+_NUDGE = 0.05  # how far past the root that a straight line predicts, in parts of the way to the example
+
+
+def pull_back(
+    objective: Objective, x: Tensor, loss_at_x: Tensor, kept: Kept, *, threat: ThreatModel, steps: int
+) -> Kept:
+    """The record (B, ...) with each example moved towards x (B, ...), as far as `steps` more evaluations find it can.
+
+    The objective's loss must be zero on the boundary and loss_at_x (B,) its value at x. Regula falsi with the Illinois
+    rule (Dowell and Jarratt 1971), aimed a little past the root. Samples without example, or with one that is near
+    enough for the threat, are not looked at.
+    """
+    rows = (kept.reached & ~near_enough(kept, x, threat)).nonzero()[:, 0]
+    if not len(rows):
+        return kept
+    centre, way = x[rows], kept.z[rows] - x[rows]
+    inside, outside = torch.zeros_like(loss_at_x[rows]), torch.ones_like(loss_at_x[rows])  # fractions of the way
+    at_inside, at_outside = loss_at_x[rows], kept.loss[rows].clone()
+    loss, last = kept.loss[rows], torch.zeros_like(inside)
+    for _ in range(steps):
+        root = inside + (outside - inside) * (at_inside / (at_inside - at_outside)).nan_to_num(nan=0.5).clamp(0.0, 1.0)
+        middle = root + _NUDGE * (outside - root)
+        found = evaluate(objective, centre + way * torch.as_tensor(per_sample(middle.to(x.dtype), x)), rows)
+        side = torch.where(found.reached, 1.0, -1.0).to(last.dtype)
+        # The Illinois rule: an end that stays twice counts half, or else it might stay for ever.
+        again = torch.where(side == last, 0.5, 1.0).to(last.dtype)
+        at_inside = torch.where(found.reached, at_inside * again, found.loss)
+        at_outside = torch.where(found.reached, found.loss, at_outside * again)
+        inside, outside = torch.where(found.reached, inside, middle), torch.where(found.reached, middle, outside)
+        loss, last = torch.where(found.reached, found.loss, loss), side
+    z = centre + way * torch.as_tensor(per_sample(outside.to(x.dtype), x))
+    return Kept(kept.z.index_copy(0, rows, z), kept.loss.index_copy(0, rows, loss), kept.reached)
