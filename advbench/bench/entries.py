@@ -95,7 +95,10 @@ def _goal(node: Node) -> str:
 
 def _callables(item: Node) -> list[Json]:
     """An attack as a parameter of another one: {name, params}, resolved when the cell runs."""
-    return [{"name": choice.name, "params": choice.params} for choice in _attack(item, ATTACKS, {})]
+    return [
+        {"name": choice.name, "params": choice.params}
+        for choice in _attack(item, ATTACKS, {collections.abc.Callable: _callables})
+    ]
 
 
 def read_defenses(node: Node | None, threats: Sequence[Threat], root: Node) -> tuple[DefenseChoice, ...]:

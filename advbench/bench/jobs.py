@@ -139,6 +139,28 @@ class SubstituteRecipe:
 
 
 @dataclass(frozen=True)
+class EnsembleRecipe:
+    """Several substitutes attacked together, as the mean of their logits."""
+
+    members: tuple[Recipe | SubstituteRecipe, ...]
+
+    @property
+    def key(self) -> str:
+        return content_key(self.identity())
+
+    def identity(self) -> dict[str, Json]:
+        """The key's pre-image: the members, in the order of the file."""
+        return {"schema": 1, "ensemble": [{"key": member.key, **member.identity()} for member in self.members]}
+
+
+def members_of(recipe: Recipe | SubstituteRecipe | EnsembleRecipe | None) -> tuple[Recipe | SubstituteRecipe, ...]:
+    """The models to be had for `recipe`: those of an ensemble, or the one."""
+    if isinstance(recipe, EnsembleRecipe):
+        return recipe.members
+    return () if recipe is None else (recipe,)
+
+
+@dataclass(frozen=True)
 class Job:
     """One cell and all that is needed to compute it. labels: the shown model, defense, attack, goal, norm."""
 
@@ -149,7 +171,7 @@ class Job:
     kind: Literal["attack", "control"]
     goal: str
     threat: Threat
-    substitute: Recipe | SubstituteRecipe | None
+    substitute: Recipe | SubstituteRecipe | EnsembleRecipe | None
     explain: tuple[str, ...]
     labels: Mapping[str, str]
     data: DataChoice

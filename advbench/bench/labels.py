@@ -40,6 +40,8 @@ def _shown(value: Json) -> str:
     match value:
         case {"name": str(name)} | {"model": {"label": str(name)}}:
             return name
+        case {"ensemble": list() | tuple() as members}:
+            return "+".join(map(_shown, members))
         case {"path": str(path)}:
             return re.split(r"[/\\]", path)[-1]
         case Mapping():

@@ -9,7 +9,7 @@ from typing import Literal
 from advbench.bench.config import Choice, Matrix, Threat
 from advbench.bench.cost import passes
 from advbench.bench.excludes import refuse_idle
-from advbench.bench.jobs import Job, Plan, Recipe, Skip, SubstituteRecipe, threat_json
+from advbench.bench.jobs import EnsembleRecipe, Job, Plan, Recipe, Skip, SubstituteRecipe, threat_json
 from advbench.bench.labels import distinguish, slug_of
 from advbench.bench.setting import Setting, read_setting
 from advbench.bench.subjects import Subject, subjects, substitute_for
@@ -107,7 +107,7 @@ def _job(setting: Setting, subject: Subject, method: Method, threat: Threat, rul
         return Skip(labels, f"excluded: {rules[0].because}")
     if subject.recipe is None:
         return Skip(labels, subject.reason)
-    substitute: Recipe | SubstituteRecipe | None = None
+    substitute: Recipe | SubstituteRecipe | EnsembleRecipe | None = None
     if choice.params.get("substitute") is not None:
         found = substitute_for(setting, subject.recipe, choice.params["substitute"])
         if isinstance(found, str):
@@ -133,7 +133,11 @@ def _job(setting: Setting, subject: Subject, method: Method, threat: Threat, rul
 
 
 def _cell(
-    setting: Setting, recipe: Recipe, method: Method, threat: Threat, substitute: Recipe | SubstituteRecipe | None
+    setting: Setting,
+    recipe: Recipe,
+    method: Method,
+    threat: Threat,
+    substitute: Recipe | SubstituteRecipe | EnsembleRecipe | None,
 ) -> Cell:
     params = {name: _without_paths(value) for name, value in method.choice.params.items()}
     if substitute is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -151,7 +152,22 @@ _CONTENTS: Mapping[str, Callable[[str, Mapping[str, Json]], tuple[dict[str, Json
 
 
 def read_substitute(node: Node, allow_code: bool) -> list[Json]:
-    """The points of a `substitute`: a model, `twin`, or {labels: {model: ..., ...}}, as {kind: details}.
+    """The points of a `substitute`: what `_substitute` reads, or {ensemble: [...]} of several of these, together.
+
+    The members of an ensemble are attacked as the mean of their logits. Where a member has axes, each point of theirs
+    makes an ensemble.
+    """
+    if not (isinstance(node.value, Mapping) and list(node.value) == ["ensemble"]):
+        return _substitute(node, allow_code)
+    members = node.value["ensemble"]
+    if not isinstance(members.value, tuple) or len(members.value) < 2:
+        raise members.error(f"must be a list of two models or more, got {members.kind}")
+    points = [_substitute(member, allow_code) for member in members.value]
+    return [{"ensemble": list(point)} for point in itertools.product(*points)]
+
+
+def _substitute(node: Node, allow_code: bool) -> list[Json]:
+    """The points of one substitute: a model, `twin`, or {labels: {model: ..., ...}}, as {kind: details}.
 
     twin: the victim's architecture, trained with another seed (seed: how far from the victim's), as the victim was
     (defense: same) or without a defense (none). labels: trained on labels that the victim answers.
@@ -160,7 +176,9 @@ def read_substitute(node: Node, allow_code: bool) -> list[Json]:
     if name == "twin":
         return [{"twin": point} for point in expand_parameters(fields, _TWIN, owner, {})]
     if ":" not in name and name not in ("labels", *MODELS.names()):
-        raise no_such(replace(node, line=owner.line), "substitute", name, ["twin", "labels", *MODELS.names()])
+        raise no_such(
+            replace(node, line=owner.line), "substitute", name, ["twin", "labels", "ensemble", *MODELS.names()]
+        )
     if name != "labels":
         return [{"model": choice.as_json()} for choice in _model(node, allow_code)]
     for key in fields:

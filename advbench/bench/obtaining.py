@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from advbench.bench import interrupts
-from advbench.bench.jobs import Job, Recipe, SubstituteRecipe
+from advbench.bench.jobs import Job, Recipe, SubstituteRecipe, members_of
 from advbench.bench.stage import Place, load_model_of, load_samples_of
 from advbench.models.check import check_model
 from advbench.store import DiskFullError
@@ -81,4 +81,4 @@ def _first_uses(jobs: Sequence[Job]) -> Iterator[tuple[Job, AnyRecipe]]:
 
 
 def _needs(job: Job) -> list[AnyRecipe]:
-    return [job.recipe] if job.substitute is None else [job.recipe, job.substitute]
+    return [job.recipe, *members_of(job.substitute)]

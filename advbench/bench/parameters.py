@@ -113,8 +113,8 @@ def _fitting(node: Node, annotation: object) -> Iterator[Json]:
             yield number
         case (kind, int() | float() | str() as number) if kind is float and not isinstance(value, bool):
             yield from _number(number)
-        case (kind, str() as text) if kind is str:
-            yield text
+        case (kind, str() | int() | float()) if kind is str and not isinstance(value, bool):
+            yield node.text  # a name may look like a number: the layer "0", or "1.10"
         case (kind, str() as text) if kind is Path:
             yield file_json(resolve_path(node, text))
         case (kind, bool() | int() | str() as option) if kind is Literal:

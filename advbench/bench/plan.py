@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 from advbench.bench.cell_folder import folder_name, is_done
 from advbench.bench.cost import passes
-from advbench.bench.jobs import Job, Plan, Recipe, SubstituteRecipe
+from advbench.bench.jobs import Job, Plan, Recipe, SubstituteRecipe, members_of
 from advbench.bench.recipes import WEIGHTS, model_folder
 from advbench.types import Json
 
@@ -101,8 +101,8 @@ def trainings(plan: Plan, results: Path) -> list[PlannedTraining]:
 
 
 def _recipes(job: Job) -> Iterator[Recipe | SubstituteRecipe]:
-    for recipe in (job.recipe, job.substitute):
-        if isinstance(recipe, SubstituteRecipe) or (recipe is not None and recipe.training is not None):
+    for recipe in (job.recipe, *members_of(job.substitute)):
+        if isinstance(recipe, SubstituteRecipe) or recipe.training is not None:
             yield recipe
 
 

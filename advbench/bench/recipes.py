@@ -11,11 +11,12 @@ import filelock
 import torch
 from torch import nn
 
-from advbench.bench.jobs import Recipe, SubstituteRecipe
+from advbench.bench.jobs import EnsembleRecipe, Recipe, SubstituteRecipe
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.load import load_dataset
 from advbench.defenses.substitute import Substitute, substitute
 from advbench.defenses.train import UNPERTURBED, TrainingLoss, plain, train
+from advbench.models.ensemble import MeanLogits
 from advbench.models.load import load_model
 from advbench.models.weights import load_weights
 from advbench.registry import DEFENSES
@@ -29,7 +30,11 @@ _CHECKPOINT = "checkpoint.pt"
 
 
 def obtain(
-    recipe: Recipe | SubstituteRecipe, *, results: Path, device: str | torch.device = "cpu", progress: bool = True
+    recipe: Recipe | SubstituteRecipe | EnsembleRecipe,
+    *,
+    results: Path,
+    device: str | torch.device = "cpu",
+    progress: bool = True,
 ) -> nn.Module:
     """The model of `recipe` in eval mode on `device`.
 
@@ -37,6 +42,9 @@ def obtain(
     curve.json and recipe.json, all whole or absent. A second process waits for the first; after an interruption the
     training goes on at its last epoch. Raises ConfigError if the recipe has neither weights nor training data.
     """
+    if isinstance(recipe, EnsembleRecipe):
+        members = [obtain(each, results=results, device=device, progress=progress) for each in recipe.members]
+        return MeanLogits(members).eval()
     folder = model_folder(recipe, results)
     if isinstance(recipe, SubstituteRecipe):
         model = _built(recipe.student)
@@ -55,8 +63,16 @@ def model_folder(recipe: Recipe | SubstituteRecipe, results: Path) -> Path:
     return results / "models" / recipe.key
 
 
-def transfer_facts(recipe: Recipe | SubstituteRecipe, *, results: Path) -> dict[str, Json]:
-    """What a report says about an obtained substitute: its name and, if it asked the victim, queries and agreement."""
+def transfer_facts(recipe: Recipe | SubstituteRecipe | EnsembleRecipe, *, results: Path) -> dict[str, Json]:
+    """What a report says about an obtained substitute: its name and, if it asked the victim, queries and agreement.
+
+    Of an ensemble: the names, and the queries of all members together.
+    """
+    if isinstance(recipe, EnsembleRecipe):
+        each = [transfer_facts(member, results=results) for member in recipe.members]
+        queries = [int(cast(int, own["queries"])) for own in each if "queries" in own]
+        together: dict[str, Json] = {"queries": sum(queries)} if queries else {}
+        return {"substitute": " + ".join(str(own["substitute"]) for own in each)} | together
     facts: dict[str, Json] = {"substitute": recipe.label if isinstance(recipe, Recipe) else recipe.student.label}
     if isinstance(recipe, SubstituteRecipe):
         stored = cast("Mapping[str, Json]", read_json(model_folder(recipe, results) / RECIPE))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.bench.cell_folder import folder_name
-from advbench.bench.jobs import DataChoice, Job, Recipe, SubstituteRecipe
+from advbench.bench.jobs import DataChoice, EnsembleRecipe, Job, Recipe, SubstituteRecipe
 from advbench.bench.parameters import arguments
 from advbench.bench.recipes import obtain
 from advbench.bench.scene import Assault
@@ -70,7 +70,7 @@ def load_samples_of(job: Job, place: Place) -> tuple[Dataset, Tensor]:
     return _dataset(job.data), torch.tensor(stored["ids"], dtype=torch.int64)
 
 
-def load_model_of(recipe: Recipe | SubstituteRecipe, place: Place) -> nn.Module:
+def load_model_of(recipe: Recipe | SubstituteRecipe | EnsembleRecipe, place: Place) -> nn.Module:
     """The model of a recipe, in eval mode; the last two stay in memory for the next cell."""
     return _remembered(_MODELS, recipe, lambda: obtain(recipe, results=place.results, device=place.device), keep=2)
 

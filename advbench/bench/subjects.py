@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 from advbench.bench.config import DefenseChoice, Matrix, ModelChoice
-from advbench.bench.jobs import Recipe, SubstituteRecipe
+from advbench.bench.jobs import EnsembleRecipe, Recipe, SubstituteRecipe
 from advbench.bench.labels import distinguish
 from advbench.bench.setting import Setting
 from advbench.defenses.settings import Training
@@ -79,10 +79,23 @@ def _recipe(setting: Setting, model: ModelChoice, defense: DefenseChoice, label:
     )
 
 
-def substitute_for(setting: Setting, victim: Recipe, choice: Json) -> Recipe | SubstituteRecipe | str:
+def substitute_for(setting: Setting, victim: Recipe, choice: Json) -> Recipe | SubstituteRecipe | EnsembleRecipe | str:
     """The substitute that `choice` (see `model_entries.read_substitute`) names for `victim`, or why there is none."""
+    match choice:
+        case {"ensemble": list() | tuple() as choices}:
+            return _ensemble([_one(setting, victim, each) for each in choices])
+        case _:
+            return _one(setting, victim, choice)
+
+
+def _one(setting: Setting, victim: Recipe, choice: Json) -> Recipe | SubstituteRecipe | str:
     ((kind, details),) = cast("Mapping[str, Mapping[str, Json]]", choice).items()
     return _SUBSTITUTES[kind](setting, victim, details)
+
+
+def _ensemble(found: Sequence[Recipe | SubstituteRecipe | str]) -> EnsembleRecipe | str:
+    reasons = [each for each in found if isinstance(each, str)]
+    return reasons[0] if reasons else EnsembleRecipe(tuple(each for each in found if not isinstance(each, str)))
 
 
 def _named(setting: Setting, victim: Recipe, details: Mapping[str, Json]) -> Recipe:

@@ -28,6 +28,11 @@ class Prepared(nn.Module):
         super().__init__()
         self.net, self.precision, self.micro_batch = net, precision, micro_batch
 
+    @property
+    def stands_before(self) -> nn.Module:
+        """The network whose layers a user names (see `core.stand_in.network_behind`)."""
+        return self.net
+
     def forward(self, x: Tensor) -> Tensor:
         images = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
         if self.precision == "float32":

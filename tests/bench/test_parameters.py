@@ -79,7 +79,7 @@ def test_a_list_is_an_axis_unless_the_parameter_is_a_list(text: str, annotation:
         ("many", float, "must be a number, got 'many'"),
         ("yes", bool, "must be true or false, got 'yes'"),
         ("1", bool, "must be true or false, got '1'"),
-        ("5", str, "must be a word, got '5'"),
+        ("true", str, "must be a word, got 'true'"),
         ("dlrr", Literal["ce", "dlr"], "must be one of ce, dlr, got 'dlrr'; did you mean 'dlr'?"),
         ("true", Literal[1, 2], "must be one of 1, 2, got 'true'"),
         ("x", float | None, "must be a number or null, got 'x'"),

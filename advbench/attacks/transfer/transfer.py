@@ -31,6 +31,8 @@ def transfer(
 
     An example just past the substitute's boundary seldom crosses the victim's: where `via` has `early_stop`, it is
     turned off, so that the whole budget of steps and of eps is used. Norms and radius are those that `via` works with.
+    Several substitutes are attacked together as the mean of their logits: models.ensemble.MeanLogits, in a matrix
+    {ensemble: [...]} (Liu et al. 2017, arXiv:1611.02770).
     """
     if "early_stop" in inspect.signature(via).parameters:
         via = partial(via, early_stop=False)
