@@ -42,18 +42,18 @@ def cascade(
     threat: ThreatModel,
     *,
     draws: Draws,
-    doubt: float = 0.3,
+    doubt: float = 0.2,
     audit: float = 0.1,
     persistence: int = 5,
 ) -> Tensor:
     """x_adv: the first misclassified point that one of the attacks finds, else the point of the lowest margin.
 
     First every sample meets short attacks: APGD (20 steps), targeted APGD (30 steps, 3 classes), targeted FAB (10 and
-    20 steps, 3 classes), 500 queries of Square. A survivor is in doubt if its margin fell below `doubt` of the clean
-    one, or the random search got lower than the gradient (by a twentieth), or the longer walk of FAB came nearer than
-    the shorter by more than a tenth: gradients then say little. Samples in doubt meet the whole set of `auto`, and
-    after it `persistence` more runs of targeted APGD and FAB from random starts if their margin is below a tenth. The
-    others are marked "decided", but a random share `audit` of them (0 .. 1) is attacked to the end all the same and
+    20 steps, 3 classes), 500 queries of Square. A survivor is in doubt if its margin fell below the share `doubt` of the
+    clean one, if FAB came as near as 1.05 eps, if the random search got lower than the gradient by more than 0.15 of
+    the clean margin, or if the longer walk of FAB came nearer than the shorter by more than a quarter: gradients then
+    say little. Samples in doubt meet the whole set of `auto`, and after it `persistence` more runs of targeted APGD and
+    FAB from random starts if their margin is below a tenth. The others are marked "decided", but a random share `audit` of them (0 .. 1) is attacked to the end all the same and
     marked "audited": `metrics.audit` makes a bound on what the rule overlooked of it, which `advbench run` prints.
     Raises ConfigError if threat.eps is None, audit is not in [0, 1], doubt or persistence is negative.
     """
@@ -65,7 +65,7 @@ def cascade(
         kept = look(case)
         clean = kept.loss
         kept, seen = _short_attacks(kept, case, draws)
-        doubtful = ~kept.reached & _in_doubt(seen, doubt)
+        doubtful = ~kept.reached & _in_doubt(seen, doubt, threat.radius)
         chosen = ~kept.reached & ~doubtful & (draws.uniform((), "audit") < audit)
         mark("audited", chosen.nonzero()[:, 0])
         mark("decided", (~kept.reached & ~doubtful & ~chosen).nonzero()[:, 0])
@@ -79,7 +79,10 @@ def cascade(
 
 
 _WHOLE: dict[str, Part] = {"fab_t": fab_t, "apgd_ce": apgd, "apgd_t": apgd_t, "square": square}
-_AGAIN: dict[str, Part] = {"apgd_t": partial(apgd_t, target_classes=3), "fab_t": partial(fab_t, restarts=2)}
+_AGAIN: dict[str, Part] = {
+    "apgd_t": partial(apgd_t, target_classes=3),
+    "fab_t": partial(fab_t, target_classes=3, restarts=2),
+}
 _SHORT: dict[str, Part] = {
     "short apgd_ce": partial(apgd, steps=20),
     "short apgd_t": partial(apgd_t, target_classes=3, steps=30),
@@ -105,12 +108,17 @@ def _short_attacks(kept: Kept, case: Case, draws: Draws) -> tuple[Kept, Evidence
     return _better(kept, found), Evidence(gradient, found.loss / clean, walks[0], walks[1])
 
 
-def _in_doubt(seen: Evidence, doubt: float) -> Tensor:
-    """(B,) bool: may a longer attack still fool this sample?"""
-    near = torch.minimum(seen.gradient, seen.search) < doubt
-    misled = seen.search < seen.gradient - 0.05
+def _in_doubt(seen: Evidence, doubt: float, eps: float) -> Tensor:
+    """(B,) bool: may a longer attack still fool this sample?
+
+    The limits were read off three cases: on an adversarially trained MNIST net at its own linf radius the walks came
+    nearer by at most 23 %, on a CIFAR-10 net by 15 %; on the former in l2, where its gradients are masked, by 42 % or
+    more for every sample.
+    """
+    near = (torch.minimum(seen.gradient, seen.search) < doubt) | (seen.second_walk < 1.05 * eps)
+    misled = seen.search < seen.gradient - 0.15
     # A walk that finds nothing says no more than one that has not ended.
-    on_the_way = ~(seen.second_walk >= 0.9 * seen.first_walk) | torch.isinf(seen.second_walk)
+    on_the_way = ~(seen.second_walk >= 0.75 * seen.first_walk) | torch.isinf(seen.second_walk)
     return near | misled | on_the_way
 
 
