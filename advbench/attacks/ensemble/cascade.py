@@ -49,12 +49,13 @@ def cascade(
     """x_adv: the first misclassified point that one of the attacks finds, else the point of the lowest margin.
 
     First every sample meets short attacks: APGD (20 steps), targeted APGD (30 steps, 3 classes), targeted FAB (10 and
-    20 steps, 3 classes), 500 queries of Square. A survivor is in doubt if its margin fell below the share `doubt` of the
-    clean one, if FAB came as near as 1.05 eps, if the random search got lower than the gradient by more than 0.15 of
-    the clean margin, or if the longer walk of FAB came nearer than the shorter by more than a quarter: gradients then
-    say little. Samples in doubt meet the whole set of `auto`, and after it `persistence` more runs of targeted APGD and
-    FAB from random starts if their margin is below a tenth. The others are marked "decided", but a random share `audit` of them (0 .. 1) is attacked to the end all the same and
-    marked "audited": `metrics.audit` makes a bound on what the rule overlooked of it, which `advbench run` prints.
+    20 steps, 3 classes), 500 queries of Square. A survivor is in doubt if its margin fell below the share `doubt` of
+    the clean one, if FAB came as near as 1.05 eps, if the random search got lower than the gradient by more than 0.15
+    of the clean margin, or if the longer walk of FAB came nearer than the shorter by more than a quarter: gradients
+    then say little. Samples in doubt meet the whole set of `auto`, and after it `persistence` more runs of targeted
+    APGD and FAB from random starts if their margin is below a tenth. The others are marked "decided", but a random
+    share `audit` of them (0 .. 1) is attacked to the end all the same and marked "audited": `metrics.audit` makes a
+    bound on what the rule overlooked of it, which `advbench run` prints.
     Raises ConfigError if threat.eps is None, audit is not in [0, 1], doubt or persistence is negative.
     """
     threat.radius, at_least_zero("doubt", doubt), at_least_zero("persistence", persistence)
