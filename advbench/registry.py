@@ -32,6 +32,9 @@ class AttackInfo:
     nested: a failure in a ball speaks for the smaller balls inside it.
     ratio: promised on the linear oracle: success wherever eps is that many times the closed-form distance.
     cost: (forwards, backwards) per sample that the default parameters spend at most on a sample that holds.
+    structured: its examples are a family of their own (patches, rotations, colours, one perturbation for all), so that
+    noise of the same length is no rival to be held against.
+    together: the samples of a call are attacked as one set; alone a sample would get another example.
     """
 
     norms: tuple[float, ...]
@@ -42,6 +45,8 @@ class AttackInfo:
     nested: bool = False
     ratio: float | None = None
     cost: tuple[int, int] | None = None
+    structured: bool = False
+    together: bool = False
 
     @property
     def needs_radius(self) -> bool:
@@ -189,10 +194,13 @@ def attack(
     nested: bool = False,
     ratio: float | None = None,
     cost: tuple[int, int] | None = None,
+    structured: bool = False,
+    together: bool = False,
 ) -> Callable[[Function], Function]:
     """Register `(model, x, y, threat, *, draws, targeted=False, ...) -> x_adv` under its own name: see `AttackInfo`."""
     places = tuple(map(float, norms))
-    return ATTACKS.register(AttackInfo(places, access, paper, minimum_norm, unbounded, nested, ratio, cost))
+    info = AttackInfo(places, access, paper, minimum_norm, unbounded, nested, ratio, cost, structured, together)
+    return ATTACKS.register(info)
 
 
 def control(*, norms: tuple[float, ...], paper: str = "") -> Callable[[Function], Function]:

@@ -123,7 +123,7 @@ def test_the_decorator_gives_the_function_back_and_keeps_what_was_said(monkeypat
 
     decorated = registry.attack(norms=(1, math.inf), access="scores", paper="arXiv:0", nested=True)(lonely)
     assert decorated is lonely
-    assert ATTACKS["lonely"] == Entry("lonely", lonely, AttackInfo((1.0, math.inf), "scores", "arXiv:0", False, True))
+    assert ATTACKS["lonely"] == Entry("lonely", lonely, AttackInfo((1.0, math.inf), "scores", "arXiv:0", nested=True))
     registry.control(norms=(2,))(lonely)
     assert CONTROLS["lonely"].info == AttackInfo((2.0,), "none")
     assert "lonely" not in registry.ATTRIBUTIONS

@@ -99,7 +99,9 @@ def _compute(job: Job, folder: Path, place: Place) -> Finished:
         stage = set_stage(job, place)
         first = stage.data.images(stage.ids[: place.chunk])
         check_model(stage.model, first[:8].to(place.device), len(stage.data.classes))
-        cut = open_chunks(folder, Cut(place.chunk, len(stage.ids), _micro_batch(place, stage, first)))
+        # One perturbation for all samples is learned from all of them at once.
+        size = max(len(stage.ids), 1) if stage.assault.entry.info.together else place.chunk
+        cut = open_chunks(folder, Cut(size, len(stage.ids), _micro_batch(place, stage, first)))
     with exact_float32():
         cut = _run_chunks(job, folder, place, stage, cut)
         rows = read_chunks(folder, -(-len(stage.ids) // cut.chunk))

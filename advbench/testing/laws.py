@@ -50,7 +50,12 @@ def repeats_itself(trial: Trial) -> None:
 
 
 def does_not_look_at_the_batch(trial: Trial) -> None:
-    """A sample's x_adv is the same alone, in the batch and in another order."""
+    """A sample's x_adv is the same alone, in the batch and in another order.
+
+    Not asked of an attack that declares `together`: one perturbation for all samples is learned from all of them.
+    """
+    if trial.info.together:
+        return
     problem = trial.problem()
     backwards = torch.arange(len(problem.x)).flip(0)
     for threat in trial.threats(problem.median_radius(trial.norm)):

@@ -66,8 +66,11 @@ def reaches_its_target(trial: Trial) -> None:
 
 
 def beats_random_noise(trial: Trial) -> None:
-    """It fools as many samples as one random step of the same length, give or take two standard errors."""
-    if trial.control:
+    """It fools as many samples as one random step of the same length, give or take two standard errors.
+
+    Not asked of an attack that declares `structured`: a turned image may be far in a norm and harmless all the same.
+    """
+    if trial.control or trial.info.structured:
         return
     problem = trial.problem(classes=2, batch=64)
     for factor in (1.0, 4.0, 12.0):  # noise needs many times the nearest distance before it does much
