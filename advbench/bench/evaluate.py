@@ -88,8 +88,10 @@ def evaluate_grid(
         rows = ledger.open_rows(k)
         if not len(rows):
             continue
-        verdict, watched = strike(scene, rows, threat.at(radii[k]))
-        ledger.write(k, rows, verdict, watched)
+        # A walk towards x meets examples outside of the ball first: they do not count as its first success.
+        reach = [eps for eps in radii[k : k + 1] if eps is not None and assault.entry.info.minimum_norm]
+        verdict, watched = strike(scene, rows, threat.at(radii[k]), reach=reach)
+        ledger.write(k, rows, verdict, watched, page=0 if reach else None)
         for other, eps in enumerate(radii):
             fits = verdict.reached & inside(verdict.distances[norm], threat.at(eps), size=x[0].numel())
             ledger.carry(other, rows[fits], source=k)

@@ -66,6 +66,11 @@ def curves(lines: Sequence[Line], *, ticks: Sequence[tuple[float, str]], chance:
     return Themed(*(_svg(_curves(lines, ticks, chance, axis, scheme)) for scheme in (LIGHT, DARK)))
 
 
+def budget_curves(lines: Sequence[Line], *, right: float, chance: float) -> Themed:
+    """Robust accuracy over passes per sample: 0, then decades up to `right`. A marker stands where a run has ended."""
+    return Themed(*(_svg(_budget_curves(lines, right, chance, scheme)) for scheme in (LIGHT, DARK)))
+
+
 def swatch(kind: str, order: int) -> Themed:
     """The line and marker of one curve, for a legend in page text."""
     return Themed(*(_svg(_swatch(kind, order, scheme)) for scheme in (LIGHT, DARK)))
@@ -74,21 +79,47 @@ def swatch(kind: str, order: int) -> Themed:
 def _curves(
     lines: Sequence[Line], ticks: Sequence[tuple[float, str]], chance: float, axis: str, scheme: Scheme
 ) -> Figure:
-    figure = Figure(figsize=(3.3, 2.55), frameon=False)
-    axes = figure.add_axes((0.15, 0.17, 0.83, 0.80), frameon=False)  # fixed: figures side by side line up
     right = max((position for position, _ in ticks), default=1.0) or 1.0
-    axes.axhline(100 * chance, color=scheme.quiet, linewidth=0.8, linestyle=(0, (1, 2)))
-    axes.text(0, 100 * chance + 1.5, "chance", fontsize=7.5, color=scheme.quiet)
+    figure, axes = _frame(chance, axis, scheme)
     for line in sorted(lines, key=lambda line: LAYERS.index(line.kind)):
         _draw(axes, line, right, scheme)
-    axes.set(xlim=(-0.02 * right, 1.02 * right), ylim=(-3, 103), yticks=range(0, 101, 25))
+    axes.set(xlim=(-0.02 * right, 1.02 * right))
     axes.set_xticks([position for position, _ in ticks], [text for _, text in ticks])
+    return figure
+
+
+def _budget_curves(lines: Sequence[Line], right: float, chance: float, scheme: Scheme) -> Figure:
+    figure, axes = _frame(chance, "passes per sample", scheme)
+    # The zero has a place of its own: clean errors, and attacks that never ask the model.
+    axes.set_xscale("symlog", linthresh=1, linscale=0.4)
+    for line in sorted(lines, key=lambda line: LAYERS.index(line.kind)):
+        colour, dashes, width, _ = _style(line.kind, line.order, scheme)
+        marker = _style("control" if line.kind == "control" else "attack", line.order, scheme)[3]
+        x, y = zip(*((passes, 100 * share) for passes, share in line.steps), strict=True)
+        above = 2 + LAYERS.index(line.kind)
+        axes.plot(x, y, drawstyle="steps-post", color=colour, linestyle=dashes, linewidth=width, zorder=above)
+        axes.plot(x[-1:], y[-1:], color=colour, marker=marker, markersize=4.8, zorder=above, clip_on=False)
+    decades = [10**k for k in range(round(math.log10(max(right, 1))) + 1)]
+    axes.set(xlim=(-0.08, 1.1 * right))
+    axes.set_xticks([0, *decades], ["0", *(f"{passes:,}" for passes in decades)])
+    axes.minorticks_off()
+    axes.get_xticklabels()[-1].set_horizontalalignment("right")  # a long number would leave the figure
+    return figure
+
+
+def _frame(chance: float, axis: str, scheme: Scheme) -> tuple[Figure, Axes]:
+    """Axes for robust accuracy in percent, with the line of chance."""
+    figure = Figure(figsize=(3.3, 2.55), frameon=False)
+    axes = figure.add_axes((0.15, 0.17, 0.83, 0.80), frameon=False)  # fixed: figures side by side line up
+    axes.axhline(100 * chance, color=scheme.quiet, linewidth=0.8, linestyle=(0, (1, 2)))
+    axes.text(0, 100 * chance + 1.5, "chance", fontsize=7.5, color=scheme.quiet)
+    axes.set(ylim=(-3, 103), yticks=range(0, 101, 25))
     axes.set_xlabel(axis, color=scheme.quiet)
     axes.set_ylabel("robust accuracy, %", color=scheme.quiet)
     axes.tick_params(colors=scheme.quiet, length=0, labelsize=8.5)
     axes.grid(axis="y", color=scheme.grid, linewidth=0.8)
     axes.set_axisbelow(True)
-    return figure
+    return figure, axes
 
 
 def _draw(axes: Axes, line: Line, right: float, scheme: Scheme) -> None:

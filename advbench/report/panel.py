@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import pandas as pd
 
-from advbench.metrics.robust import applicable, verdicts, worst_case
+from advbench.metrics.rates import Rate
+from advbench.metrics.robust import applicable, rates, verdicts, worst_case
 from advbench.report.stored import Gap, Skip, StoredCell, StoredMatrix
 from advbench.types import Radius, norm_name
 
@@ -80,6 +81,11 @@ class Panel:
     def held(self) -> dict[str, pd.DataFrame]:
         """Verdicts of each cell by its key, on the samples that its attack applies to: bool, sample_id x radius."""
         return {cell.id.key: verdicts(applicable(cell.rows), self.norm, self.grid) for cell in self.cells}
+
+    @cached_property
+    def curves(self) -> dict[str, dict[float, Rate]]:
+        """Robust accuracy per radius of each cell by its key."""
+        return {key: rates(held) for key, held in self.held.items()}
 
     def of(self, subject: Subject, kind: str) -> list[StoredCell]:
         return [cell for cell in self.cells if cell.id.subject == subject and cell.id.kind == kind]

@@ -14,7 +14,7 @@ from advbench.report.figures import Line, Themed
 from advbench.report.panel import Method, Panel, Subject
 from advbench.report.stored import StoredCell
 from advbench.report.tables import CurveRow, clean_of, curve_rows
-from advbench.report.text import percent
+from advbench.report.text import method_text, percent
 
 FIGURES = 12  # per threat; more would make the page heavy and nobody compares them by eye
 
@@ -121,6 +121,4 @@ def _alt(panel: Panel, subject: Subject, rows: list[CurveRow]) -> str:
 
 
 def _who(row: CurveRow) -> str:
-    return (
-        "worst case" if row.method is None else " ".join(word for word in row.method if word and word != "untargeted")
-    )
+    return "worst case" if row.method is None else method_text(row.method)

@@ -1,4 +1,4 @@
-"""What a reader needs to check and repeat a matrix: setting, cost per cell, transfer, parameters, provenance."""
+"""What a reader needs to check and repeat a matrix: setting, cost per cell, parameters, provenance."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from advbench.metrics.budget import REPEATED
 from advbench.report.panel import Panel
 from advbench.report.stored import Identity, Skip, StoredCell, StoredMatrix
 from advbench.report.text import listing, value_text
 from advbench.types import norm_name
-
-FACTS = {"agreement": "agreement with the model", "queries": "queries to the model"}
 
 
 @dataclass(frozen=True)
@@ -37,27 +36,14 @@ def cost_rows(matrix: StoredMatrix) -> list[CostRow]:
 
 
 def _cost(cell: StoredCell) -> CostRow:
-    # A carried or nested row repeats the passes of the row that it came from.
-    run = cell.rows[cell.rows["evidence"] == "run"]
+    # Passes are counted once: not again where a result was taken over, nor for each eps that one run serves.
+    run = cell.rows[~cell.rows["evidence"].isin(REPEATED)]
+    if cell.info is not None and cell.info.minimum_norm and len(cell.id.grid) > 1:
+        run = run[run["eps"] == run["eps"].max()]
     forwards, backwards, queries = (
         int(run[name].sum()) / max(1, cell.n) for name in ("forwards", "backwards", "queries")
     )
     return CostRow(cell.id, cell.n, forwards, backwards, queries, cell.seconds)
-
-
-def transfer_rows(matrix: StoredMatrix) -> list[tuple[Identity, dict[str, str]]]:
-    """What the cells with a substitute say about it: its name, its agreement with the victim, the victim's queries."""
-    return [
-        (cell.id, {FACTS.get(name, name): _shown(name, value) for name, value in cell.transfer.items()})
-        for cell in matrix.cells
-        if cell.transfer
-    ]
-
-
-def _shown(name: str, value: object) -> str:
-    if "agreement" in name and isinstance(value, float):
-        return f"{100 * value:.1f} %"
-    return value_text(value)
 
 
 def threat_text(identity: Identity) -> str:

@@ -12,22 +12,27 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from advbench.report import figures, records, tables, text
+from advbench.report.budgets import Budgets, budgets
+from advbench.report.findings import Finding, findings
 from advbench.report.gallery import RULE, Galleries, galleries, trajectories
 from advbench.report.gallery import Path as ClassPath
 from advbench.report.panel import Panel, Subject, panels
 from advbench.report.pictures import FACTOR
 from advbench.report.plots import Key, Plot, legend, plots
-from advbench.report.stored import Identity, StoredMatrix, read_matrix
+from advbench.report.stored import StoredMatrix, read_matrix
+from advbench.report.transfers import TransferRow, transfer_rows
 from advbench.store import write_text
 from advbench.types import ConfigError, norm_name
 
 SOFT_CAP = 10_000_000  # characters that a page should stay under; the gallery gets what the rest leaves
 GALLERY_LEAST = 500_000
+OPEN_FINDINGS = 8  # warnings shown at once; the others are folded
 CLASS_TABLES = 6  # models whose classes are listed openly; the others are folded
 CONTENTS = (
     ("leaderboard", "Leaderboard"),
     ("matrix", "Models against attacks"),
     ("curves", "Over eps"),
+    ("budgets", "Against budget"),
     ("classes", "Classes"),
     ("gallery", "Gallery"),
     ("trajectories", "Trajectories"),
@@ -48,7 +53,9 @@ class Threat:
     maps: list[tables.HeatMap]
     legend: list[Key]
     plots: list[Plot]
+    budgets: Budgets
     controls: list[tables.ControlRow]
+    transfers: list[TransferRow]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +65,13 @@ class Part:
     prefix: str
     matrix: StoredMatrix
     setting: str
+    findings: list[Finding]
     threats: list[Threat]
     leaders: list[tables.Leader]
     classes: list[tuple[Subject, list[tables.ClassRow]]]
     galleries: Galleries
     trajectories: list[tuple[str, list[ClassPath]]]  # by cell key
     costs: list[records.CostRow]
-    transfers: list[tuple[Identity, dict[str, str]]]
     parameters: list[tuple[str, str, str, str]]
     provenance: list[tuple[str, str]]
     anchored: set[str]  # keys of the cells whose link target stands in this part, once per page
@@ -102,13 +109,13 @@ def _part(matrix: StoredMatrix, prefix: str, anchored: set[str]) -> Part:
         prefix=prefix,
         matrix=matrix,
         setting=records.setting(matrix, views),
+        findings=findings(matrix, views),
         threats=[_threat(view, order) for view in views],
         leaders=leaders,
         classes=[(s, rows) for s in order if (rows := tables.class_rows(views, s))],
         galleries=Galleries((), ""),
         trajectories=list(paths.items()),
         costs=records.cost_rows(matrix),
-        transfers=records.transfer_rows(matrix),
         parameters=records.parameter_rows(matrix),
         provenance=records.provenance_rows(matrix),
         anchored=anchored,
@@ -121,7 +128,9 @@ def _threat(panel: Panel, order: list[Subject]) -> Threat:
         maps=tables.heat_maps(panel, order),
         legend=legend(panel),
         plots=plots(panel, order),
+        budgets=budgets(panel, order),
         controls=tables.control_rows(panel, order),
+        transfers=transfer_rows(panel, order),
     )
 
 
@@ -154,6 +163,7 @@ def _page(parts: Sequence[Part], name: str) -> str:
         rule=RULE,
         factor=FACTOR,
         class_tables=CLASS_TABLES,
+        open_findings=OPEN_FINDINGS,
         threat_text=records.threat_text,
         skip_text=records.skip_text,
     )

@@ -9,13 +9,14 @@ from typing import Any, cast
 
 import pandas as pd
 
+from advbench.registry import ATTACKS, CONTROLS, AttackInfo
 from advbench.store import read_json, read_table
 from advbench.types import ConfigError, Json, Radius, norm_of
 
 # Columns that the report reads; the others stay on the disk.
 COLUMNS = [
     *("sample_id", "eps", "label", "target", "clean_pred", "adv_pred", "clean_correct", "fooled", "in_ball", "in_box"),
-    *("l0", "l1", "l2", "linf", "forwards", "backwards", "queries", "status", "evidence"),
+    *("l0", "l1", "l2", "linf", "first_success_step", "forwards", "backwards", "queries", "status", "evidence"),
 ]
 
 
@@ -68,6 +69,12 @@ class StoredCell:
     @property
     def n(self) -> int:
         return int(self.rows["sample_id"].nunique())
+
+    @property
+    def info(self) -> AttackInfo | None:
+        """What its attack or control declares; None if there is none of that name here."""
+        registry = CONTROLS if self.id.kind == "control" else ATTACKS
+        return registry[self.attack].info if self.attack in registry else None
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ class Place:
     rate: Rate | None = None
     level: int = -1
     distance: float | None = None
+    found: Rate | None = None  # beside a distance: share of the samples with an error at some distance
     word: str = ""  # failed | damaged | not run | skipped | none
     reason: str = ""
     link: str = ""  # first 8 digits of the cell's key
@@ -122,8 +123,9 @@ def _place(panel: Panel, subject: Subject, method: Method, eps: float) -> Place:
     match panel.at(subject, method):
         case StoredCell() as cell:
             if not panel.grid:
-                return Place(distance=median_distance(cell.rows, panel.norm), link=cell.id.short)
-            rate = rates(panel.held[cell.id.key])[eps]
+                distance = median_distance(cell.rows, panel.norm)
+                return Place(distance=distance, found=_found(panel.held[cell.id.key]), link=cell.id.short)
+            rate = panel.curves[cell.id.key][eps]
             return Place(rate, level(rate.value), link=cell.id.short)
         case Gap() as gap:
             return Place(word=gap.status, reason=gap.reason, link=gap.id.short)
@@ -138,9 +140,13 @@ def _worst_place(panel: Panel, subject: Subject, eps: float) -> Place:
     done, planned = panel.coverage(subject)
     reason = "" if done == planned else f"over {done} of {planned} attacks"
     if not panel.grid:
-        return Place(distance=_nearest(panel, subject), reason=reason)
+        return Place(distance=_nearest(panel, subject), found=_found(panel.worst[subject]), reason=reason)
     rate = rates(panel.worst[subject])[eps]
     return Place(rate, level(rate.value), reason=reason)
+
+
+def _found(held: pd.DataFrame) -> Rate:
+    return wilson(int((~held[math.inf]).sum()), len(held))
 
 
 def level(value: float) -> int:
@@ -159,7 +165,7 @@ class CurveRow:
 def curve_rows(panel: Panel, subject: Subject) -> list[CurveRow]:
     """Robust accuracy per radius of everything that met this subject: worst case, attacks, controls."""
     cells = [*panel.of(subject, "attack"), *panel.of(subject, "control")]
-    rows = [CurveRow(subject, c.id.method, c.id.kind, tuple(rates(panel.held[c.id.key]).values())) for c in cells]
+    rows = [CurveRow(subject, c.id.method, c.id.kind, tuple(panel.curves[c.id.key].values())) for c in cells]
     if subject in panel.worst:
         rows.insert(0, CurveRow(subject, None, "worst", tuple(rates(panel.worst[subject]).values())))
     return rows

@@ -30,6 +30,11 @@ def interval(rate: Rate) -> str:
     return f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"
 
 
+def method_text(method: tuple[str, str, str]) -> str:
+    """An attack in words: its name, its goal unless that is any other class, and whether it seeks the nearest."""
+    return " ".join(word for word in method if word and word != "untargeted")
+
+
 def number(value: float) -> str:
     """A count or a measured number, short: 12,345, 3.14, 0.0021; inf is "not reached"."""
     if math.isinf(value):

@@ -282,6 +282,9 @@ def test_a_minimum_norm_attack_runs_once_for_the_whole_grid(net: nn.Module, samp
     both = (first[:-1] > 0) & (first[1:] > 0)
     assert bool((first[:-1][both] >= first[1:][both]).all())
     assert int(both.sum()) > 10
+    for k, radius in enumerate(GRID):  # a grid of one radius counts alike
+        alone = evaluate_grid(net, x, y, None, grid=[radius], **how)  # type: ignore[arg-type]
+        assert torch.equal(alone.first_success_step, first[k])
 
 
 def test_a_budget_binds_every_sample(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:

@@ -28,8 +28,19 @@ def test_everything_registered_is_listed() -> None:
     assert found.exit_code == 0
     for entry in [*ATTACKS, *CONTROLS]:
         assert f"\n{entry.name} " in found.output
-        assert entry.summary in found.output
+        assert entry.summary in " ".join(found.output.split())
+        assert entry.info.paper in found.output
     assert found.output.isascii()
+
+
+@pytest.mark.parametrize("width", [100, 130, 1000])
+def test_a_listing_fits_its_window(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = listed("attacks").output.splitlines()
+    assert max(map(len, lines)) <= width
+    heads = [line.split()[0] for line in lines[1:] if not line.startswith(" ")]
+    assert heads == [entry.name for entry in ATTACKS]
+    assert any(line.startswith("    ") for line in lines) is (width < 200)
 
 
 def test_a_norm_selects() -> None:
@@ -47,8 +58,12 @@ def test_a_row_says_what_an_attack_can_do() -> None:
     assert rows["pgd"]["cost"] == "41 + 40"
 
 
-def test_nothing_to_list_ends_with_3() -> None:
-    assert listed("models", "--norm", "2").exit_code == 3
+def test_nothing_to_list_ends_with_3_and_says_so() -> None:
+    found = listed("models", "--norm", "2")
+    assert found.exit_code == 3
+    assert found.stdout == ""
+    assert found.stderr == "Nothing to list: there is none among models that works in l2.\n"
+    assert json.loads(listed("models", "--norm", "2", "--json").stdout) == {}
 
 
 def test_a_misspelled_kind_is_corrected() -> None:

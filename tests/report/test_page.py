@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from advbench.report.render import report
+from advbench.report.stored import read_matrix
+from advbench.store import read_table, write_table
 from advbench.types import ConfigError
 from tests.report.synthetic_results import Plan, write_results
 
@@ -106,8 +108,48 @@ def test_sections_without_data_say_how_to_get_them(tmp_path: Path) -> None:
     every = [("none", a, n) for a in ("fgsm", "random_sphere", "loss_ascent") for n in ("linf", "l2")]
     folder = write_results(tmp_path / "m", Plan(**{**plan.__dict__, "missing": tuple(every)}))
     text = "".join(Outline(report([folder], tmp_path / "m.html").read_text(encoding="utf-8")).text)
-    assert text.count("Not run:") == 9  # three of them in the curves, one per threat
+    assert text.count("Not run:") == 11  # three of them in the curves, one per threat, two against budget
     assert "advbench run benchmarks/digits.yaml" in text
+
+
+def test_nothing_to_be_wary_of_makes_no_box(page: str) -> None:
+    assert not Outline(page).all("aside")
+    assert "#care" not in page
+
+
+@pytest.mark.slow
+def test_invalid_results_are_told_before_the_leaderboard(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "m", Plan(n=20, attacks=("fgsm",), defenses=("none",)))
+    cell = read_matrix(folder).cells[0]
+    rows = read_table(cell.folder / "samples.parquet")
+    rows.loc[:2, ["status", "in_ball", "fooled"]] = ["invalid", False, False]
+    write_table(cell.folder / "samples.parquet", rows)
+    page = report([folder], tmp_path / "m.html").read_text(encoding="utf-8")
+    text = "".join(Outline(page).text)
+    sentence = "linear none, linf: 3 of 80 results of fgsm are invalid and count as held: 3 lie outside the ball"
+    assert sentence in text
+    assert text.index("Read with care") < text.index(sentence) < text.index("Models by robust accuracy")
+    assert {"href": "#care"} in Outline(page).all("a")
+
+
+def test_a_cell_of_a_heat_map_tells_its_interval_and_n(page: str) -> None:
+    places = [place for place in Outline(page).all("td") if "heat" in (place.get("class") or "").split()]
+    numbers = [place["title"] or "" for place in places if "void" not in (place["class"] or "")]
+    assert len(numbers) > 20
+    assert all(re.search(r"95 % interval \d+\.\d to \d+\.\d %", title) and "n = 60" in title for title in numbers)
+    text = "".join(Outline(page).text)
+    assert all(f"({title})" in text for title in numbers)
+    assert any(title.startswith("an error found on") for title in numbers)
+
+
+def test_the_transfer_section_tells_how_often_the_model_errs(page: str) -> None:
+    section = page[page.index('aria-labelledby="transfer"') : page.index('aria-labelledby="cost"')]
+    rows = re.findall(r"<tr><td><a.*?</tr>", section, re.DOTALL)
+    assert len(rows) == 6
+    for row in rows:
+        errors = [float(value) for value in re.findall(r'data-value="([\d.]+)"', row)]
+        assert len(errors) == 5  # clean, then four eps
+        assert errors == sorted(errors)
 
 
 @pytest.mark.slow

@@ -1,0 +1,101 @@
+"""What a reader should be wary of: signs, found in the stored rows alone, that a number flatters its model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from advbench.metrics.audit import audit
+from advbench.metrics.robust import applicable
+from advbench.report.masking import black_box_ahead, flat_curves, single_step_ahead
+from advbench.report.panel import Panel, Subject
+from advbench.report.stored import StoredCell, StoredMatrix
+from advbench.report.text import method_text, percent
+from advbench.types import Radius, norm_name
+
+LEAST_BOUND = 0.01  # what a rule may have cost at most is worth a sentence from here on
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about a model under a threat; link: first 8 digits of the key of the cell that shows it."""
+
+    subject: Subject
+    threat: str
+    sentence: str
+    link: str
+
+
+def findings(matrix: StoredMatrix, panels: Sequence[Panel]) -> list[Finding]:
+    """Everything that was found, the gravest kind first."""
+    by_cell = [[_found(cell, text) for cell in matrix.cells for text in rule(cell)] for rule in (_invalid, _audited)]
+    rules = (single_step_ahead, black_box_ahead, flat_curves, control_ahead)
+    places = [(panel, subject) for panel in panels if panel.grid for subject in panel.subjects]
+    by_panel = [_found(cell, text) for rule in rules for place in places for cell, text in rule(*place)]
+    return [*by_cell[0], *by_panel, *by_cell[1]]
+
+
+def _found(cell: StoredCell, sentence: str) -> Finding:
+    return Finding(cell.id.subject, norm_name(cell.id.norm), sentence, cell.id.short)
+
+
+def _invalid(cell: StoredCell) -> Iterator[str]:
+    rows = cell.rows[cell.rows["status"] == "invalid"]
+    if len(rows):
+        ball, box = (int((~rows[name]).sum()) for name in ("in_ball", "in_box"))
+        yield (
+            f"{len(rows):,} of {len(cell.rows):,} results of {method_text(cell.id.method)} are invalid and count as "
+            f"held: {ball:,} lie outside the ball, {box:,} outside the box."
+        )
+
+
+def _audited(cell: StoredCell) -> Iterator[str]:
+    found = [(verdict, at) for at, rows in _by_radius(cell) if (verdict := audit(applicable(rows)))]
+    if not found:
+        return
+    worst, at = max(found, key=lambda each: each[0].bound)
+    fell = any(verdict.overturned for verdict, _ in found)
+    if worst.decided and (fell or worst.bound >= LEAST_BOUND):
+        yield (
+            f"{method_text(cell.id.method)} stopped early on {worst.decided:,} of {worst.n:,} samples{at} and counts "
+            f"them as held; of {worst.audited:,} more that were attacked to the end all the same {worst.overturned:,} "
+            f"fell, so its robust accuracy is at most {percent(worst.bound)} points too high (95 %)."
+        )
+
+
+def _by_radius(cell: StoredCell) -> Iterator[tuple[str, pd.DataFrame]]:
+    if cell.id.radii is None:
+        yield "", cell.rows
+    for radius in cell.id.radii or ():
+        yield f" at eps {radius}", cell.rows[_is(cell.rows["eps"], radius)]
+
+
+def _is(column: pd.Series[float], radius: Radius) -> pd.Series[bool]:
+    return (column - float(radius)).abs() <= 1e-9 * (1 + float(radius))
+
+
+def control_ahead(panel: Panel, subject: Subject) -> Iterator[tuple[StoredCell, str]]:
+    """The control that breaks at least as many samples as all attacks together, at the radius where it is clearest."""
+    controls, attacks = panel.of(subject, "control"), panel.of(subject, "attack")
+    if not (controls and attacks):
+        return
+    correct = controls[0].rows.groupby("sample_id")["clean_correct"].first()
+    counts = []
+    for cell, (k, eps) in ((cell, at) for cell in controls for at in enumerate(panel.grid)):
+        by_control, by_attacks = (
+            int((correct & ~held[eps]).sum()) for held in (panel.held[cell.id.key], panel.worst[subject])
+        )
+        if by_control and by_control >= by_attacks:
+            counts.append((by_control - by_attacks, by_control, by_attacks, k, cell))
+    if not counts:
+        return
+    _, by_control, by_attacks, k, cell = max(counts, key=lambda each: each[:2])
+    every = f"the worst case over {len(attacks)} attacks" if len(attacks) > 1 else method_text(attacks[0].id.method)
+    yield (
+        cell,
+        f"at eps {panel.radii[k]} the control {method_text(cell.id.method)} breaks {by_control:,} of "
+        f"{int(correct.sum()):,} correctly classified samples and {every} {by_attacks:,}: the attacks are too weak, or "
+        "the radius is so large that direction does not matter.",
+    )
