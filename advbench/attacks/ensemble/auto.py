@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from math import inf
 from typing import Literal
@@ -20,18 +19,29 @@ from advbench.core.gradients import frozen
 from advbench.registry import attack
 from advbench.types import ConfigError, ThreatModel
 
-# The sets and their order, with the settings of the paper (section 5) and of its published code.
-VERSIONS: Mapping[str, Mapping[str, Part]] = {
-    "standard": {"apgd_ce": apgd, "apgd_t": apgd_t, "fab_t": fab_t, "square": square},
-    "plus": {
-        "apgd_ce": partial(apgd, restarts=5),
-        "apgd_dlr": partial(apgd, loss="dlr", restarts=5),
-        "fab": partial(fab, restarts=5),
-        "square": square,
-        "apgd_t": apgd_t,
-        "fab_t": fab_t,
-    },
-}
+
+def standard(steps: int, queries: int) -> dict[str, Part]:
+    """The standard set in its order, with the settings of the paper (section 5) and of its published code."""
+    return {
+        "apgd_ce": partial(apgd, steps=steps),
+        "apgd_t": partial(apgd_t, steps=steps),
+        "fab_t": partial(fab_t, steps=steps),
+        "square": partial(square, queries=queries),
+    }
+
+
+def plus(steps: int, queries: int) -> dict[str, Part]:
+    """The larger set: restarts, and untargeted APGD on the DLR loss and FAB as well."""
+    first = {
+        "apgd_ce": partial(apgd, steps=steps, restarts=5),
+        "apgd_dlr": partial(apgd, steps=steps, loss="dlr", restarts=5),
+        "fab": partial(fab, steps=steps, restarts=5),
+        "square": partial(square, queries=queries),
+    }
+    return {**first, "apgd_t": partial(apgd_t, steps=steps), "fab_t": partial(fab_t, steps=steps)}
+
+
+VERSIONS = {"standard": standard, "plus": plus}
 
 
 @attack(norms=(1, 2, inf), access="gradient", paper="arXiv:2003.01690", nested=True, ratio=1.02, cost=(8000, 1900))
@@ -43,12 +53,15 @@ def auto(
     *,
     draws: Draws,
     version: Literal["standard", "plus"] = "standard",
+    steps: int = 100,
+    queries: int = 5000,
 ) -> Tensor:
     """x_adv: the first misclassified point that one of the attacks finds, else the point of the lowest margin.
 
     version: "standard" runs APGD on the cross entropy, targeted APGD on the DLR loss, targeted FAB and 5,000 queries of
     Square; "plus" adds restarts, untargeted APGD on the DLR loss and untargeted FAB. Each part sees only the samples
-    that survived those before it. y is the class to leave: AutoAttack has no targeted form.
+    that survived those before it. steps: of each run of APGD and FAB; queries: of Square. y is the class to leave:
+    AutoAttack has no targeted form.
     Raises ConfigError if threat.eps is None or the version is unknown.
     """
     threat.radius  # noqa: B018 - refuses a threat without one, before any work
@@ -57,6 +70,6 @@ def auto(
     with frozen(model):
         case = Case(model, x, y, threat)
         kept = look(case)
-        for name, part in VERSIONS[version].items():
+        for name, part in VERSIONS[version](steps, queries).items():
             kept = attack_survivors(kept, part, case, draws=draws.branch(name))
     return kept.z

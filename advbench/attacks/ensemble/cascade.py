@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_zero
+from advbench.attacks.ensemble.auto import standard
 from advbench.attacks.ensemble.worst_case import Case, Part, attack_survivors, look
 from advbench.attacks.gradient.apgd import apgd
 from advbench.attacks.gradient.apgd_t import apgd_t
@@ -45,17 +46,19 @@ def cascade(
     doubt: float = 0.2,
     audit: float = 0.1,
     persistence: int = 5,
+    steps: int = 100,
+    queries: int = 5000,
 ) -> Tensor:
     """x_adv: the first misclassified point that one of the attacks finds, else the point of the lowest margin.
 
-    First every sample meets short attacks: APGD (20 steps), targeted APGD (30 steps, 3 classes), targeted FAB (10 and
-    20 steps, 3 classes), 500 queries of Square. A survivor is in doubt if its margin fell below the share `doubt` of
-    the clean one, if FAB came as near as 1.05 eps, if the random search got lower than the gradient by more than 0.15
-    of the clean margin, or if the longer walk of FAB came nearer than the shorter by more than a quarter: gradients
-    then say little. Samples in doubt meet the whole set of `auto`, and after it `persistence` more runs of targeted
-    APGD and FAB from random starts if their margin is below a tenth. The others are marked "decided", but a random
-    share `audit` of them (0 .. 1) is attacked to the end all the same and marked "audited": `metrics.audit` makes a
-    bound on what the rule overlooked of it, which `advbench run` prints.
+    First every sample meets short attacks: APGD (a fifth of `steps`), targeted APGD (three tenths, 3 classes), targeted
+    FAB (a tenth and a fifth, 3 classes), Square (a tenth of `queries`). A survivor is in doubt if its margin fell below
+    the share `doubt` of the clean one, if FAB came as near as 1.05 eps, if the random search got lower than the
+    gradient by more than 0.15 of the clean margin, or if the longer walk of FAB came nearer than the shorter by more
+    than a quarter: gradients then say little. Samples in doubt meet the whole set of `auto`, and after it `persistence`
+    more runs of targeted APGD and FAB from random starts if their margin is below a tenth. The others are marked
+    "decided", but a random share `audit` of them (0 .. 1) is attacked to the end all the same and marked "audited":
+    `metrics.audit` makes a bound on what the rule overlooked of it, which `advbench run` prints.
     Raises ConfigError if threat.eps is None, audit is not in [0, 1], doubt or persistence is negative.
     """
     threat.radius, at_least_zero("doubt", doubt), at_least_zero("persistence", persistence)
@@ -65,47 +68,49 @@ def cascade(
         case = Case(model, x, y, threat)
         kept = look(case)
         clean = kept.loss
-        kept, seen = _short_attacks(kept, case, draws)
+        kept, seen = _short_attacks(kept, case, draws, steps, queries)
         doubtful = ~kept.reached & _in_doubt(seen, doubt, threat.radius)
         chosen = ~kept.reached & ~doubtful & (draws.uniform((), "audit") < audit)
         mark("audited", chosen.nonzero()[:, 0])
         mark("decided", (~kept.reached & ~doubtful & ~chosen).nonzero()[:, 0])
-        for name, part in _WHOLE.items():
-            kept = attack_survivors(kept, part, case, draws=draws.branch(name), among=doubtful | chosen)
+        whole = standard(steps, queries)
+        for name in ("fab_t", "apgd_ce", "apgd_t", "square"):  # where gradients mislead, FAB is the cheapest
+            kept = attack_survivors(kept, whole[name], case, draws=draws.branch(name), among=doubtful | chosen)
         for turn in range(persistence):
             near = doubtful & (kept.loss / clean < 0.1)
-            for name, part in _AGAIN.items():
+            for name, part in _again(steps).items():
                 kept = attack_survivors(kept, part, case, draws=draws.branch(f"{name} {turn}"), among=near)
     return kept.z
 
 
-_WHOLE: dict[str, Part] = {"fab_t": fab_t, "apgd_ce": apgd, "apgd_t": apgd_t, "square": square}
-_AGAIN: dict[str, Part] = {
-    "apgd_t": partial(apgd_t, target_classes=3),
-    "fab_t": partial(fab_t, target_classes=3, restarts=2),
-}
-_SHORT: dict[str, Part] = {
-    "short apgd_ce": partial(apgd, steps=20),
-    "short apgd_t": partial(apgd_t, target_classes=3, steps=30),
-}
-_SEARCH: Part = partial(square, queries=500)
-_WALKS: tuple[Part, ...] = tuple(partial(fab_t, target_classes=3, steps=steps) for steps in (10, 20))
+def _again(steps: int) -> dict[str, Part]:
+    """For samples that nearly fell: the likeliest classes once more, from other starts."""
+    return {
+        "apgd_t": partial(apgd_t, target_classes=3, steps=steps),
+        "fab_t": partial(fab_t, target_classes=3, steps=steps, restarts=2),
+    }
 
 
-def _short_attacks(kept: Kept, case: Case, draws: Draws) -> tuple[Kept, Evidence]:
+def _short_attacks(kept: Kept, case: Case, draws: Draws, steps: int, queries: int) -> tuple[Kept, Evidence]:
     """The record (B, ...) after the short attacks, and what they say about those that survive."""
     clean, walks = kept.loss, []
     unbounded = replace(case, threat=case.threat.at(None))
-    for name, part in _SHORT.items():
+    short = {
+        "short apgd_ce": partial(apgd, steps=max(steps // 5, 1)),
+        "short apgd_t": partial(apgd_t, target_classes=3, steps=max(3 * steps // 10, 1)),
+    }
+    for name, part in short.items():
         kept = attack_survivors(kept, part, case, draws=draws.branch(name))
     gradient = kept.loss / clean
-    for part in _WALKS:
+    for length in (steps // 10, steps // 5):
+        part = partial(fab_t, target_classes=3, steps=max(length, 1))
         found = attack_survivors(_forgotten(kept), part, unbounded, draws=draws.branch("walk"))
         distance = lengths(found.z - case.x, case.threat.norm)
         walks.append(torch.where(found.reached, distance, inf))
         near = found.reached & (distance <= case.threat.radius)
         kept = _better(kept, found._replace(reached=near, loss=torch.where(near, found.loss, inf)))
-    found = attack_survivors(_forgotten(kept), _SEARCH, case, draws=draws.branch("short square"))
+    search = partial(square, queries=max(queries // 10, 2))
+    found = attack_survivors(_forgotten(kept), search, case, draws=draws.branch("short square"))
     return _better(kept, found), Evidence(gradient, found.loss / clean, walks[0], walks[1])
 
 

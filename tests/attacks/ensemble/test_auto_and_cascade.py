@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from math import inf
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-import advbench.attacks.ensemble.auto as ensemble
-from advbench.attacks.ensemble.auto import auto
+from advbench.attacks.ensemble.auto import auto, standard
 from advbench.attacks.ensemble.cascade import cascade
-from advbench.attacks.gradient.apgd import apgd
-from advbench.attacks.gradient.apgd_t import apgd_t
-from advbench.attacks.minimum_norm.fab_t import fab_t
-from advbench.attacks.score.square import square
 from advbench.core.draws import Draws
 from advbench.core.marks import collecting, marked
 from advbench.models.watch import Watched
@@ -37,18 +31,7 @@ class Sharp(nn.Module):
         return logits
 
 
-@pytest.fixture(autouse=True)
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same sets with fewer steps and queries."""
-    parts = {
-        "apgd_ce": partial(apgd, steps=20),
-        "apgd_t": partial(apgd_t, steps=20, target_classes=3),
-        "fab_t": partial(fab_t, steps=20, target_classes=3),
-        "square": partial(square, queries=QUERIES),
-    }
-    monkeypatch.setattr("advbench.attacks.ensemble.auto.VERSIONS", {"standard": parts})
-    monkeypatch.setattr("advbench.attacks.ensemble.cascade._WHOLE", parts)
-    monkeypatch.setattr("advbench.attacks.ensemble.cascade._SEARCH", partial(square, queries=50))
+BRIEF = {"steps": 20, "queries": QUERIES}
 
 
 def case(radius: float) -> tuple[nn.Module, Tensor, Tensor, ThreatModel, Draws]:
@@ -67,8 +50,8 @@ def held(model: nn.Module, x_adv: Tensor, y: Tensor) -> Tensor:
 @pytest.mark.parametrize("radius", [0.02, 0.06])
 def test_what_one_part_fools_the_whole_fools(radius: float) -> None:
     net, x, y, threat, draws = case(radius)
-    together = held(net, auto(net, x, y, threat, draws=draws), y)
-    for name, part in ensemble.VERSIONS["standard"].items():
+    together = held(net, auto(net, x, y, threat, draws=draws, **BRIEF), y)
+    for name, part in standard(**BRIEF).items():
         alone = held(net, part(net, x, y, threat, draws=draws.branch(name)), y)
         assert not bool((together & ~alone).any()), name
 
@@ -77,7 +60,7 @@ def test_what_one_part_fools_the_whole_fools(radius: float) -> None:
 def test_what_one_part_fooled_costs_the_others_nothing() -> None:
     net, x, y, threat, draws = case(0.5)
     watched = Watched(net, y)
-    assert not bool(held(net, auto(watched, x, y, threat, draws=draws), y).any())
+    assert not bool(held(net, auto(watched, x, y, threat, draws=draws, **BRIEF), y).any())
     assert int(watched.forwards.max()) < 110  # the looks before and after, and a run of APGD at most
 
 
@@ -85,11 +68,11 @@ def test_what_one_part_fooled_costs_the_others_nothing() -> None:
 def test_the_cascade_tells_every_survivor_apart() -> None:
     net, x, y, threat, draws = case(0.03)
     with collecting() as marks:
-        left = held(net, cascade(net, x, y, threat, draws=draws, audit=0.5), y)
+        left = held(net, cascade(net, x, y, threat, draws=draws, audit=0.5, **BRIEF), y)
     decided, audited = (marked(marks, word, SIZE, x.device) for word in ("decided", "audited"))
     assert not bool((decided & audited).any())
     assert bool((left | ~decided).all()), "a sample that was declared robust is returned as fooled"
-    whole = held(net, auto(net, x, y, threat, draws=draws), y)
+    whole = held(net, auto(net, x, y, threat, draws=draws, **BRIEF), y)
     assert torch.equal(left, whole)
 
 
@@ -99,7 +82,7 @@ def test_all_or_nothing_is_audited() -> None:
     for audit, word in ((0.0, "decided"), (1.0, "audited")):
         watched = Watched(net, y)
         with collecting() as marks:
-            cascade(watched, x, y, threat, draws=draws, audit=audit)
+            cascade(watched, x, y, threat, draws=draws, audit=audit, **BRIEF)
         sure = marked(marks, word, SIZE, x.device)
         assert int(sure.sum()) > 3
         full = watched.forwards[sure] > QUERIES
@@ -109,9 +92,9 @@ def test_all_or_nothing_is_audited() -> None:
 @pytest.mark.slow
 def test_vanishing_gradients_do_not_help() -> None:
     net, x, y, threat, draws = case(0.06)
-    plain = held(net, auto(net, x, y, threat, draws=draws), y)
+    plain = held(net, auto(net, x, y, threat, draws=draws, **BRIEF), y)
     assert not bool(plain.all())
-    masked = held(Sharp(net), cascade(Sharp(net), x, y, threat, draws=draws), y)
+    masked = held(Sharp(net), cascade(Sharp(net), x, y, threat, draws=draws, **BRIEF), y)
     assert not bool((masked & ~plain).any())
 
 
