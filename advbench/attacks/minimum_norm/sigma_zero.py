@@ -1,0 +1,77 @@
+"""Sigma-zero: descent on a smooth l0 norm, small components cut. Cina et al. 2025, arXiv:2402.01879."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from advbench.attacks.arguments import at_least_one, at_least_zero, positive
+from advbench.attacks.minimum_norm.approach import Sight, approach
+from advbench.core.draws import Draws
+from advbench.core.gradients import frozen
+from advbench.core.losses import margin_loss
+from advbench.core.norms import lengths, per_sample
+from advbench.core.objectives import Objective, misclassify
+from advbench.core.step_rules import State, adam, cosine
+from advbench.registry import attack
+from advbench.types import Evaluation, ThreatModel
+
+
+@attack(norms=(0,), access="gradient", paper="arXiv:2402.01879", minimum_norm=True, ratio=1.05, cost=(1001, 999))
+def sigma_zero(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    *,
+    draws: Draws,
+    targeted: bool = False,
+    steps: int = 1000,
+    step_size: float = 1.0,
+    sigma: float = 1e-3,
+    threshold: float = 0.3,
+    threshold_step: float = 0.01,
+) -> Tensor:
+    """x_adv: of `steps` points the adversarial one that changes the fewest components of x, x itself if there is none.
+
+    Adam descends on the margin's positive part plus the mean of d^2 / (d^2 + sigma), d the perturbation, with gradients
+    of largest component 1; step_size (input units) falls to a tenth along a cosine. After each step, components below
+    the threshold are set to zero; it starts at `threshold` and moves by threshold_step times the step size: up from an
+    adversarial point, down from another (algorithm 1 of the paper, its defaults). With a radius in `threat`, a sample
+    is left alone once its example lies within it. `draws` is not used.
+    Raises ConfigError if steps < 1, step_size or sigma is not positive, or a threshold is negative.
+    """
+    size = cosine(positive("step_size", step_size), 0.1 * step_size)
+    rule = adam(1.0, schedule=size)
+    first = at_least_zero("threshold", threshold)
+    share = at_least_zero("threshold_step", threshold_step)
+
+    def init(centre: Tensor) -> State:
+        return (torch.full_like(centre.flatten(1)[:, 0], first), *rule.init(centre))
+
+    def move(sight: Sight, state: State, progress: float) -> tuple[Tensor, State]:
+        largest = lengths(sight.grad, torch.inf)
+        grad = sight.grad / torch.as_tensor(per_sample(torch.where(largest > 0, largest, 1.0), sight.grad))
+        step, memory = rule.update(grad, state[1:], progress)
+        z = (sight.z + step).clamp(threat.low, threat.high)
+        turn = share * size(progress)
+        cut = (state[0] + torch.where(sight.reached, turn, -turn)).clamp(0.0, 1.0)  # (A,)
+        small = (z - sight.x).abs() < torch.as_tensor(per_sample(cut, z))
+        return torch.where(small, sight.x, z), (cut, *memory)
+
+    with frozen(model):
+        objective = _few_components(
+            misclassify(model, y, targeted=targeted, loss=margin_loss), x, positive("sigma", sigma)
+        )
+        return approach(x, objective, threat, steps=at_least_one("steps", steps), init=init, move=move)
+
+
+def _few_components(margin: Objective, x: Tensor, sigma: float) -> Objective:
+    """The margin's positive part plus the share of changed components, smoothed."""
+
+    def objective(z: Tensor, rows: Tensor) -> Evaluation:
+        evaluation = margin(z, rows)
+        square = (z - x[rows]).square().flatten(1)
+        return Evaluation(evaluation.loss.clamp_min(0.0) + (square / (square + sigma)).mean(1), evaluation.reached)
+
+    return objective
