@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from advbench.core.curvature import Curvature, newton_like, no_curvature, remembered
 from advbench.core.norms import lengths, per_sample
 
 State = tuple[Tensor, ...]
@@ -98,22 +99,15 @@ def lbfgs(size: float = 1.0, *, memory: int = 10) -> StepRule:
     """
 
     def init(z: Tensor) -> State:
-        empty = z.new_zeros(len(z), memory, math.prod(z.shape[1:]))
-        return (empty, empty.clone(), z.new_zeros(len(z), memory), torch.zeros_like(z), torch.zeros_like(z))
+        return (*no_curvature(z, memory), torch.zeros_like(z), torch.zeros_like(z))
 
     def update(grad: Tensor, state: State, progress: float) -> tuple[Tensor, State]:
-        moves, turns, inverse, last_move, last_grad = state
-        s, t = last_move.flatten(1), (grad - last_grad).flatten(1)
-        curvature = (s * t).sum(1)
-        keep = curvature > 1e-10 * t.square().sum(1)
-        inverse_now = torch.where(keep, 1.0 / torch.where(keep, curvature, 1.0), 0.0)
-        moves, turns = _push(moves, s, keep), _push(turns, t, keep)
-        inverse = _push(inverse[..., None], inverse_now[:, None], keep)[..., 0]
-        direction = _two_loops(grad.flatten(1), moves, turns, inverse)
-        first = (inverse > 0).sum(1, keepdim=True) == 0
+        known = remembered(Curvature(*state[:3]), state[3], grad - state[4])
+        direction = newton_like(known, grad).flatten(1)
+        first = (known.inverse > 0).sum(1, keepdim=True) == 0
         short = (1.0 / direction.abs().sum(1, keepdim=True).clamp_min(torch.finfo(grad.dtype).tiny)).clamp_max(1.0)
         move = (-size * torch.where(first, short, 1.0) * direction).reshape(grad.shape)
-        return move, (moves, turns, inverse, move, grad)
+        return move, (*known, move, grad)
 
     return StepRule(init, update)
 
@@ -129,26 +123,6 @@ def _stateless(move: Callable[[Tensor, float], Tensor]) -> StepRule:
 
 def _scaled(size: float, schedule: Schedule | None, progress: float) -> float:
     return size if schedule is None else size * schedule(progress)
-
-
-def _push(memory: Tensor, item: Tensor, keep: Tensor) -> Tensor:
-    """The memory (A, m, D) with item (A, D) as its newest entry where `keep` (A,)."""
-    return torch.where(keep[:, None, None], torch.cat([memory[:, 1:], item[:, None]], 1), memory)
-
-
-def _two_loops(grad: Tensor, moves: Tensor, turns: Tensor, inverse: Tensor) -> Tensor:
-    """The approximate inverse Hessian times grad (A, D); entries with inverse 0 are empty and do nothing."""
-    q, weights = grad, []
-    for i in reversed(range(moves.shape[1])):
-        weight = inverse[:, i] * (moves[:, i] * q).sum(1)
-        q = q - weight[:, None] * turns[:, i]
-        weights.append(weight)
-    newest = inverse[:, -1] > 0
-    scale = (inverse[:, -1] * turns[:, -1].square().sum(1)).clamp_min(torch.finfo(grad.dtype).tiny)
-    q = q * torch.where(newest, 1.0 / scale, 1.0)[:, None]
-    for i, weight in zip(range(moves.shape[1]), reversed(weights), strict=True):
-        q = q + (weight - inverse[:, i] * (turns[:, i] * q).sum(1))[:, None] * moves[:, i]
-    return q
 
 
 def _sign(grad: Tensor, size: float) -> Tensor:
