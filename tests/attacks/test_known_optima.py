@@ -14,7 +14,10 @@ from advbench.core.norms import lengths
 from advbench.registry import ATTACKS, AttackInfo, Entry
 from advbench.types import ThreatModel, norm_name
 
-NEAREST = [entry for entry in ATTACKS if entry.info.minimum_norm and entry.info.access == "gradient"]
+# jsma promises nothing: it only raises components, in pairs, and no more than a seventh of them.
+NEAREST = [
+    entry for entry in ATTACKS if entry.info.minimum_norm and entry.info.access == "gradient" and entry.info.ratio
+]
 CASES = [
     pytest.param(entry, norm, id=f"{entry.name}-{norm_name(norm)}") for entry in NEAREST for norm in entry.info.norms
 ]
