@@ -11,6 +11,9 @@ from advbench.core.norms import per_sample
 from advbench.core.objectives import Objective
 from advbench.types import ThreatModel
 
+# An example is judged in another batch, where logits round differently: it must be past the boundary by this part of
+# the loss at x, or it may turn out to be none.
+_FIRM = 1e-5
 _NUDGE = 0.05  # how far past the root that a straight line predicts, in parts of the way to the example
 
 
@@ -34,12 +37,13 @@ def pull_back(
         root = inside + (outside - inside) * (at_inside / (at_inside - at_outside)).nan_to_num(nan=0.5).clamp(0.0, 1.0)
         middle = root + _NUDGE * (outside - root)
         found = evaluate(objective, centre + way * torch.as_tensor(per_sample(middle.to(x.dtype), x)), rows)
-        side = torch.where(found.reached, 1.0, -1.0).to(last.dtype)
+        firm = found.reached & (found.loss < -_FIRM * loss_at_x[rows].abs())
+        side = torch.where(firm, 1.0, -1.0).to(last.dtype)
         # The Illinois rule: an end that stays twice counts half, or else it might stay for ever.
         again = torch.where(side == last, 0.5, 1.0).to(last.dtype)
-        at_inside = torch.where(found.reached, at_inside * again, found.loss)
-        at_outside = torch.where(found.reached, found.loss, at_outside * again)
-        inside, outside = torch.where(found.reached, inside, middle), torch.where(found.reached, middle, outside)
-        loss, last = torch.where(found.reached, found.loss, loss), side
+        at_inside = torch.where(firm, at_inside * again, found.loss)
+        at_outside = torch.where(firm, found.loss, at_outside * again)
+        inside, outside = torch.where(firm, inside, middle), torch.where(firm, middle, outside)
+        loss, last = torch.where(firm, found.loss, loss), side
     z = centre + way * torch.as_tensor(per_sample(outside.to(x.dtype), x))
     return Kept(kept.z.index_copy(0, rows, z), kept.loss.index_copy(0, rows, loss), kept.reached)

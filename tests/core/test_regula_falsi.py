@@ -43,7 +43,8 @@ def test_it_stops_just_behind_the_boundary(places: list[float], power: float) ->
     assert bool(found.reached.all())
     gap = lengths(found.z, 2.0) - place
     assert bool((gap > 0).all())
-    assert bool((gap < 0.02).all())
+    # Past the boundary by 1e-5 of the loss at x, which is far where the loss is flat.
+    assert bool((gap < 0.02 + 1e-5 ** (1.0 / power)).all())
 
 
 @given(st.lists(st.floats(0.01, 0.99), min_size=1, max_size=5), st.integers(0, 6))

@@ -42,7 +42,8 @@ def ead(
     momentum, where the gradient is taken anyway: half the passes of the paper's code. Unlike in the paper, a few last
     passes slide the example along the boundary and back towards x.
     steps: of one run. step_size: of the gradient step at the start, it falls like the root of the steps left.
-    beta: threshold, in input units; with the paper's 0.001 examples are a quarter longer on a plainly trained net.
+    beta: threshold, in input units. The paper's 0.001 gave a longer mean on a plainly trained MNIST net (9.4 for 7.3,
+    30 images), though a shorter median (6.1 for 6.6).
     confidence: lead of the reached logit over all others. `draws` is not used.
     Raises ConfigError if steps or searches < 1, step_size is not positive, beta or confidence is negative.
     """
