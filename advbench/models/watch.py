@@ -119,16 +119,14 @@ class Watched(nn.Module):
         elif len(asked):
             part = self.model(x[asked])
             self._count(part, x[asked], rows[asked])
-            logits = self._silence(x, rows, part).index_copy(0, asked, part)
+            logits = self._silence(x, rows).index_copy(0, asked, part)
         else:
-            logits = self._silence(x, rows, None)
+            logits = self._silence(x, rows)
         return logits
 
-    def _silence(self, x: Tensor, rows: Tensor, answer: Tensor | None) -> Tensor:
+    def _silence(self, x: Tensor, rows: Tensor) -> Tensor:
         """Logits (A, K) that tell nothing: the goal is not met."""
-        if answer is not None:
-            self._classes = (answer.shape[1], answer.dtype)
-        elif self._classes is None:
+        if self._classes is None:  # the very first question is beyond the budget: one look for the number of classes
             with torch.no_grad():
                 self._classes = (self.model(x[:1]).shape[1], x.dtype)
         count, dtype = self._classes
@@ -141,6 +139,7 @@ class Watched(nn.Module):
         return one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
 
     def _count(self, logits: Tensor, x: Tensor, rows: Tensor) -> None:
+        self._classes = (logits.shape[1], logits.dtype)
         with torch.no_grad():
             classes = logits.argmax(1)
             met = (classes == self.y[rows]) == self.targeted

@@ -132,3 +132,17 @@ def test_a_decision_is_all_that_comes_back() -> None:
     assert not scored.requires_grad
     with pytest.raises(ConfigError, match="access 'none'"):
         Watched(_Sign(), torch.zeros(2, dtype=torch.int64), access="none")(x)
+
+
+def test_a_spent_budget_leaves_the_model_alone() -> None:
+    asked: list[int] = []
+
+    class Heard(_Sign):
+        def forward(self, x: Tensor) -> Tensor:
+            asked.append(len(x))
+            return super().forward(x)
+
+    watched = Watched(Heard(), torch.zeros(2, dtype=torch.int64), budget=1)
+    for _ in range(3):
+        logits_at(watched, torch.ones(2, 1, 1, 1), torch.arange(2))
+    assert asked == [2]
