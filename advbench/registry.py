@@ -19,6 +19,7 @@ from typing import Generic, Literal, TypeVar
 from advbench.types import ConfigError
 
 Access = Literal["gradient", "scores", "decision", "none"]
+Needs = Literal["", "relu", "maps", "pooled maps", "attention"]
 Info = TypeVar("Info")
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -56,9 +57,16 @@ class AttackInfo:
 
 @dataclass(frozen=True)
 class AttributionInfo:
-    """Where a heat map method comes from."""
+    """Where a heat map method comes from, and what it needs and promises.
+
+    complete: the map of a sample sums to the score at x minus the score at the method's baseline.
+    needs: what a model must have: "relu" (no other activation), "maps" (a layer with rows and columns), "pooled maps"
+    (global mean pooling before a linear head), "attention" (a transformer); "" for any differentiable model.
+    """
 
     paper: str = ""
+    complete: bool = False
+    needs: Needs = ""
 
 
 @dataclass(frozen=True)
@@ -208,9 +216,9 @@ def control(*, norms: tuple[float, ...], paper: str = "") -> Callable[[Function]
     return CONTROLS.register(AttackInfo(tuple(map(float, norms)), "none", paper))
 
 
-def attribution(*, paper: str = "") -> Callable[[Function], Function]:
-    """Register `(model, x, y, *, draws, ...) -> signed map (B, C, H, W) or (B, 1, H, W)`."""
-    return ATTRIBUTIONS.register(AttributionInfo(paper))
+def attribution(*, paper: str = "", complete: bool = False, needs: Needs = "") -> Callable[[Function], Function]:
+    """Register `(model, x, y, *, draws, ...) -> signed map (B, C, H, W) or (B, 1, H, W)`: see `AttributionInfo`."""
+    return ATTRIBUTIONS.register(AttributionInfo(paper, complete, needs))
 
 
 def defense(*, stage: Literal["training", "inference"], paper: str = "") -> Callable[[Function], Function]:

@@ -29,6 +29,11 @@ def in_pieces(size: int | None) -> Iterator[None]:
         _PIECE.reset(token)
 
 
+def piece_size() -> int | None:
+    """The size that `in_pieces` has set; None if nobody has."""
+    return _PIECE.get()
+
+
 @contextmanager
 def attending(rows: Tensor) -> Iterator[None]:
     """Inside, a model wrapper can learn which samples of the batch it is asked about (`attended_rows`).

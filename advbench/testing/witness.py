@@ -54,16 +54,16 @@ class QuitterError(RuntimeError):
 
 
 class Quitter(nn.Module):
-    """A model that raises QuitterError at its second pass."""
+    """A model that raises `error` at its second pass."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, error: type[BaseException] = QuitterError) -> None:
         super().__init__()
-        self.model, self.passes = model, 0
+        self.model, self.error, self.passes = model, error, 0
 
     def forward(self, x: Tensor) -> Tensor:
         self.passes += 1
         if self.passes == 2:
-            raise QuitterError("the model raised, as it was meant to")
+            raise self.error("the model raised, as it was meant to")
         logits: Tensor = self.model(x)
         return logits
 
