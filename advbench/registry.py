@@ -36,6 +36,8 @@ class AttackInfo:
     structured: its examples are a family of their own (patches, rotations, colours, one perturbation for all), so that
     noise of the same length is no rival to be held against.
     together: the samples of a call are attacked as one set; alone a sample would get another example.
+    keeps_label: it changes what is said about x, not its class: the prediction at x_adv is that at x, and robust
+    accuracy is not what it is after.
     """
 
     norms: tuple[float, ...]
@@ -48,6 +50,7 @@ class AttackInfo:
     cost: tuple[int, int] | None = None
     structured: bool = False
     together: bool = False
+    keeps_label: bool = False
 
     @property
     def needs_radius(self) -> bool:
@@ -67,6 +70,13 @@ class AttributionInfo:
     paper: str = ""
     complete: bool = False
     needs: Needs = ""
+
+
+@dataclass(frozen=True)
+class SynthesisInfo:
+    """Where a way to make pictures comes from."""
+
+    paper: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,6 +197,7 @@ def _modules_of(package: ModuleType) -> Iterator[str]:
 ATTACKS: Registry[AttackInfo] = Registry("attack", "advbench.attacks")
 CONTROLS: Registry[AttackInfo] = Registry("control", "advbench.controls")
 ATTRIBUTIONS: Registry[AttributionInfo] = Registry("attribution", "advbench.attributions")
+SYNTHESES: Registry[SynthesisInfo] = Registry("synthesis", "advbench.synthesis")
 DEFENSES: Registry[DefenseInfo] = Registry("defense", "advbench.defenses")
 MODELS: Registry[ModelInfo] = Registry("model", "advbench.models")
 DATASETS: Registry[DatasetInfo] = Registry("dataset", "advbench.datasets")
@@ -204,11 +215,15 @@ def attack(
     cost: tuple[int, int] | None = None,
     structured: bool = False,
     together: bool = False,
+    keeps_label: bool = False,
 ) -> Callable[[Function], Function]:
     """Register `(model, x, y, threat, *, draws, targeted=False, ...) -> x_adv` under its own name: see `AttackInfo`."""
     places = tuple(map(float, norms))
-    info = AttackInfo(places, access, paper, minimum_norm, unbounded, nested, ratio, cost, structured, together)
-    return ATTACKS.register(info)
+    return ATTACKS.register(
+        AttackInfo(
+            places, access, paper, minimum_norm, unbounded, nested, ratio, cost, structured, together, keeps_label
+        )
+    )
 
 
 def control(*, norms: tuple[float, ...], paper: str = "") -> Callable[[Function], Function]:
@@ -219,6 +234,11 @@ def control(*, norms: tuple[float, ...], paper: str = "") -> Callable[[Function]
 def attribution(*, paper: str = "", complete: bool = False, needs: Needs = "") -> Callable[[Function], Function]:
     """Register `(model, x, y, *, draws, ...) -> signed map (B, C, H, W) or (B, 1, H, W)`: see `AttributionInfo`."""
     return ATTRIBUTIONS.register(AttributionInfo(paper, complete, needs))
+
+
+def synthesis(*, paper: str = "") -> Callable[[Function], Function]:
+    """Register `(model, ..., *, draws, ...) -> images (B, C, H, W)`."""
+    return SYNTHESES.register(SynthesisInfo(paper))
 
 
 def defense(*, stage: Literal["training", "inference"], paper: str = "") -> Callable[[Function], Function]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
+import torch
 from torch import Tensor, nn
 
+from advbench.registry import nearest
 from advbench.types import ConfigError
 
 
@@ -23,6 +26,25 @@ def last_conv(model: nn.Module) -> str:
     return names[-1]
 
 
+def module_named(model: nn.Module, layer: str) -> nn.Module:
+    """The module of that name, or the only one whose name ends so ("features.3" for "net.features.3").
+
+    Raises ConfigError if there is none or more than one.
+    """
+    modules: dict[str, nn.Module] = dict(model.named_modules())
+    if layer in modules:
+        return modules[layer]
+    names = [name for name in modules if name.endswith(f".{layer}")]
+    if len(names) == 1:
+        return modules[names[0]]
+    about = f"in {type(model).__name__}; "
+    if names:
+        raise ConfigError(f"more than one layer is named {layer!r} {about}say which: {', '.join(names[:6])}")
+    known = layer_names(model)
+    shown = ", ".join(known[:12]) + (f", ... ({len(known)} in all)" if len(known) > 12 else "")
+    raise ConfigError(f"no layer named {layer!r} {about}{nearest(layer, known)}layers: {shown}")
+
+
 @contextmanager
 def record(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Inside, each forward pass fills the yielded dict: layer name -> its output, differentiable.
@@ -30,25 +52,62 @@ def record(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor
     A layer used several times keeps its last output. The hooks are gone afterwards, also on exceptions.
     Raises ConfigError for a name that is no layer.
     """
-    modules = dict(model.named_modules())
-    unknown = [layer for layer in layers if layer not in modules]
-    if unknown:
-        raise ConfigError(
-            f"no layer named {unknown[0]!r} in {type(model).__name__}; layers: {', '.join(layer_names(model))}"
-        )
     outputs: dict[str, Tensor] = {}
+    with _hooked(model, layers, outputs.__setitem__):
+        yield outputs
 
-    def keep_output(layer: str) -> object:
-        def hook(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
-            # A copy goes on: an in-place ReLU behind this layer must not change what was recorded.
+
+class Partial:
+    """The part of a network that a few layers need: the pass ends at the last of them, what follows costs nothing."""
+
+    def __init__(self, model: nn.Module, layers: Sequence[str], probe: Tensor) -> None:
+        """probe (B, C, H, W): images to find out with how often each layer is called in a pass."""
+        self.model, self.layers = model, tuple(dict.fromkeys(layers))
+        calls: Counter[str] = Counter()
+        with torch.no_grad(), _hooked(model, self.layers, lambda layer, output: calls.update([layer])):
+            model(probe)
+        missing = [layer for layer in self.layers if not calls[layer]]
+        if missing:
+            raise ConfigError(f"layer {missing[0]!r} of {type(model).__name__} takes no part in its forward pass")
+        self.calls: Mapping[str, int] = calls
+
+    def __call__(self, z: Tensor) -> dict[str, Tensor]:
+        """Outputs of the layers at z (A, C, H, W), differentiable; of a layer used several times the last."""
+        outputs: dict[str, Tensor] = {}
+        left = Counter(self.calls)
+
+        def keep(layer: str, output: Tensor) -> None:
             outputs[layer] = output
+            left[layer] -= 1
+            if not any(left.values()):
+                raise _EnoughError
+
+        with _hooked(self.model, self.layers, keep), suppress(_EnoughError):
+            self.model(z)
+        return outputs
+
+
+class _EnoughError(Exception):
+    """All that was asked for is known: the pass ends here."""
+
+
+@contextmanager
+def _hooked(model: nn.Module, layers: Sequence[str], keep: Callable[[str, Tensor], None]) -> Iterator[None]:
+    modules = {layer: module_named(model, layer) for layer in layers}
+
+    def hook_for(layer: str) -> Callable[[nn.Module, object, object], Tensor]:
+        def hook(module: nn.Module, inputs: object, output: object) -> Tensor:
+            if not isinstance(output, Tensor):
+                raise ConfigError(f"layer {layer!r} puts out a {type(output).__name__}, not a tensor: name another one")
+            keep(layer, output)
+            # A copy goes on: an in-place ReLU behind this layer must not change what was recorded.
             return output.clone()
 
-        return modules[layer].register_forward_hook(hook)
+        return hook
 
-    handles = [keep_output(layer) for layer in layers]
+    handles = [module.register_forward_hook(hook_for(layer)) for layer, module in modules.items()]
     try:
-        yield outputs
+        yield
     finally:
         for handle in handles:
-            handle.remove()  # type: ignore[attr-defined]
+            handle.remove()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from advbench.core.gradients import Gradient, backprop, evaluate
+from advbench.core.journal import phase
 from advbench.core.keep import Keep, Kept, keep_better, keep_latest, nothing_kept
 from advbench.core.objectives import Objective
 from advbench.core.projections import Project, identity
@@ -41,20 +42,29 @@ def descend(
     z itself is the first iterate and the point after the last step is looked at too. z is not written to.
     """
     rows = torch.arange(len(z), device=z.device)
-    kept, state = nothing_kept(z), step.init(z)
+    kept, state, first = nothing_kept(z), step.init(z), 0
     between = _STEPS_BETWEEN_CHECKS.get(z.device.type, 1)
-    for i in range(steps):
-        if not len(rows):
-            return kept
-        evaluation, grad = gradient(objective, z, rows)
-        kept = keep_better(kept, z, evaluation, rows, keep)
-        if stop is not None and i % between == 0:
-            at_work = ~stop(Kept(kept.z[rows], kept.loss[rows], kept.reached[rows]))
-            if not bool(at_work.all()):
-                rows, z, grad = rows[at_work], z[at_work], grad[at_work]
-                state = tuple(part[at_work] for part in state)
-        move, state = step.update(grad, state, i / steps)
-        z = project(z + move, rows)
-    if not len(rows):
-        return kept
-    return keep_better(kept, z, evaluate(objective, z, rows), rows, keep)
+    with phase() as (story, at_step):
+        if (known := story.recall()) is not None:
+            first, (rows, z, *record) = known
+            kept, state = Kept(*record[:3]), tuple(record[3:])
+        for i in range(first, steps):
+            if not len(rows):
+                break
+            at_step(i)
+            story.note(i, (rows, z, *kept, *state))
+            evaluation, grad = gradient(objective, z, rows)
+            story.tell(i, steps, z, evaluation.loss)
+            kept = keep_better(kept, z, evaluation, rows, keep)
+            if stop is not None and i % between == 0:
+                at_work = ~stop(Kept(kept.z[rows], kept.loss[rows], kept.reached[rows]))
+                if not bool(at_work.all()):
+                    rows, z, grad = rows[at_work], z[at_work], grad[at_work]
+                    state = tuple(part[at_work] for part in state)
+            move, state = step.update(grad, state, i / steps)
+            z = project(z + move, rows)
+        at_step(steps)
+        if len(rows) and first <= steps:
+            kept = keep_better(kept, z, evaluate(objective, z, rows), rows, keep)
+        story.note(steps + 1, (rows, z, *kept, *state), last=True)
+    return kept

@@ -29,11 +29,15 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What to read: read(reading) gives a score (A,), differentiable; `layers` are those it needs recorded."""
+    """What to read: read(reading) gives a score (A,), differentiable; `layers` are those it needs recorded.
+
+    whole: does it read the model's output? If not, a pass may end at the last of the layers.
+    """
 
     read: Callable[[Reading], Tensor]
     layers: tuple[str, ...] = ()
     name: str = "score"
+    whole: bool = True
 
 
 Place = tuple[int, int] | str  # (row, column) in the map, or "mean", "centre", "max"
@@ -69,13 +73,16 @@ def unit(layer: str, channel: int, place: Place = "mean") -> Target:
     """
     where = "" if place == "mean" else f"@{place if isinstance(place, str) else f'{place[0]},{place[1]}'}"
     return Target(
-        lambda reading: _of_channel(reading.layers[layer], layer, channel, place), (layer,), f"{layer}:{channel}{where}"
+        lambda reading: _of_channel(reading.layers[layer], layer, channel, place),
+        (layer,),
+        f"{layer}:{channel}{where}",
+        whole=False,
     )
 
 
 def energy(layer: str) -> Target:
     """Half the squared length of a layer's output: its gradient there is the activation itself."""
-    return Target(lambda reading: 0.5 * reading.layers[layer].flatten(1).square().sum(1), (layer,), layer)
+    return Target(lambda reading: 0.5 * reading.layers[layer].flatten(1).square().sum(1), (layer,), layer, whole=False)
 
 
 def of_output(score: Callable[[Tensor], Tensor], name: str = "score") -> Target:
@@ -86,12 +93,15 @@ def of_output(score: Callable[[Tensor], Tensor], name: str = "score") -> Target:
 def plus(first: Target, second: Target) -> Target:
     """The sum of two scores, from one forward pass."""
     layers = tuple(dict.fromkeys((*first.layers, *second.layers)))
-    return Target(lambda reading: first.read(reading) + second.read(reading), layers, f"{first.name} + {second.name}")
+    name, whole = f"{first.name} + {second.name}", first.whole or second.whole
+    return Target(lambda reading: first.read(reading) + second.read(reading), layers, name, whole)
 
 
 def times(weight: float, target: Target) -> Target:
     """A score times a number."""
-    return Target(lambda reading: weight * target.read(reading), target.layers, f"{weight:g} * {target.name}")
+    return Target(
+        lambda reading: weight * target.read(reading), target.layers, f"{weight:g} * {target.name}", target.whole
+    )
 
 
 def scores(model: nn.Module, z: Tensor, target: Target, rows: Tensor) -> Tensor:
@@ -122,7 +132,7 @@ def parse_target(text: str) -> Target:
         term = term if weight == 1.0 else times(weight, term)
         total = term if total is None else plus(total, term)
     assert total is not None
-    return Target(total.read, total.layers, text.strip())
+    return Target(total.read, total.layers, text.strip(), total.whole)
 
 
 _OF_CLASS = {"class": logit, "log_prob": log_probability, "prob": probability}

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from advbench.core.draws import Counter, Draws
+from advbench.core.journal import current_step
 from advbench.core.objectives import Objective
 from advbench.types import Evaluation
 
@@ -34,14 +35,12 @@ def compose(*views: View) -> View:
 def through_views(view: View, draws: Draws, objective: Objective, *, looks: int = 1) -> Objective:
     """The objective of view(z): its mean over `looks` views, reached where every one of them reaches it.
 
-    A row sees new views at each visit, its k-th visit always the same ones: cutting the batch or letting rows leave
-    changes nothing. The visits are counted inside, so make a new one for each descent; `draws` are those of the batch.
+    Each step of a descent sees new views, the k-th step always the same ones: cutting the batch, letting rows leave or
+    taking up an interrupted descent changes nothing. `draws` are those of the batch.
     """
-    visits = torch.zeros_like(draws.sample_ids)  # (B,)
 
     def seen(z: Tensor, rows: Tensor) -> Evaluation:
-        mine, first = draws.rows(rows), looks * visits[rows]
-        visits[rows] += 1
+        mine, first = draws.rows(rows), looks * current_step()
         each = [objective(view(z, mine, first + i), rows) for i in range(looks)]
         loss = torch.stack([evaluation.loss for evaluation in each]).mean(0)
         return Evaluation(loss, torch.stack([evaluation.reached for evaluation in each]).all(0))

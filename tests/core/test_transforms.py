@@ -13,6 +13,7 @@ from torch import Tensor
 from advbench.core.descent import descend
 from advbench.core.draws import Draws
 from advbench.core.gradients import backprop, in_pieces
+from advbench.core.journal import phase
 from advbench.core.objectives import excite
 from advbench.core.step_rules import plain
 from advbench.core.transforms import (
@@ -204,7 +205,7 @@ def test_impossible_ranges_are_refused(make: object) -> None:
 
 @settings(max_examples=20)
 @given(st.integers(1, 4), st.integers(1, 3))
-def test_through_views_sees_new_views_at_each_visit_whatever_the_pieces(size: int, looks: int) -> None:
+def test_through_views_sees_new_views_at_each_step_whatever_the_pieces(size: int, looks: int) -> None:
     """A descent through random views: cut in pieces, or with rows that leave, it takes the same path."""
     x, draws = ramp(8, 8)[:, :1].repeat(4, 1, 1, 1), Draws(5, torch.arange(4))
 
@@ -236,5 +237,9 @@ def test_through_views_averages_the_loss_and_wants_every_look_to_succeed() -> No
     assert torch.equal(evaluation.reached, (corners > 0.3).all(0))
     assert 0 < int(evaluation.reached.sum()) < 50
     torch.testing.assert_close(grad.sum((1, 2, 3)), torch.ones(50))
-    objective(x, torch.arange(50))
-    assert not torch.equal(torch.stack(seen[:3]), torch.stack(seen[3:]))
+    with phase() as (_, at_step):
+        for step in (0, 1):
+            at_step(step)
+            objective(x, torch.arange(50))
+    assert torch.equal(torch.stack(seen[:3]), torch.stack(seen[3:6]))
+    assert not torch.equal(torch.stack(seen[:3]), torch.stack(seen[6:]))

@@ -1,0 +1,63 @@
+"""What a picture should be like, as a penalty per image: z (A, C, H, W) -> (A,), to be added to what is minimised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Prior = Callable[[Tensor], Tensor]
+
+
+def total_variation(beta: float = 2.0) -> Prior:
+    """Sum over pixels and channels of (right difference^2 + lower difference^2)^(beta/2); a constant has 0.
+
+    Differences stay inside: the last column has no right one, the last row no lower one. Mahendran and Vedaldi 2015,
+    arXiv:1412.0035, equation 4. Raises ValueError if beta is not positive.
+    """
+    if beta <= 0:
+        raise ValueError(f"total_variation: beta must be positive, got {beta}")
+
+    def prior(z: Tensor) -> Tensor:
+        right = functional.pad(z.diff(dim=3), (0, 1))
+        down = functional.pad(z.diff(dim=2), (0, 0, 0, 1))
+        squares = right.square() + down.square()
+        if beta == 2.0:
+            return squares.flatten(1).sum(1)
+        # Below beta = 2 the power has no slope at 0: equal neighbours add nothing and pull at nothing.
+        rough = squares > 0
+        return torch.where(rough, torch.where(rough, squares, 1.0).pow(beta / 2), 0.0).flatten(1).sum(1)
+
+    return prior
+
+
+def alpha_norm(alpha: float = 6.0, *, centre: float = 0.0) -> Prior:
+    """Sum of |z - centre|^alpha: keeps values in a range. arXiv:1412.0035, section 3.2."""
+    return lambda z: (z - centre).abs().pow(alpha).flatten(1).sum(1)
+
+
+def edge_energy(padding: Literal["zeros", "replicate"] = "zeros") -> Prior:
+    """Sum over scales of |u - blurred u|^2, each channel alone; u is halved by averaging while a side is above 5.
+
+    The Gaussian is 5 x 5 with standard deviation 1. "zeros": the image is black outside, also for the averaging, as in
+    Fleuret's course: a constant image then has edges at its rim. "replicate": the rim goes on outside, and a constant
+    image has energy 0. Fleuret, Deep learning course, lecture 9.4 (fleuret.org/dlc).
+    """
+    row = torch.exp(-0.5 * torch.arange(-2.0, 3.0).square())
+    gaussian = torch.outer(row, row) / row.sum().square()
+    mode = "constant" if padding == "zeros" else "replicate"
+
+    def prior(z: Tensor) -> Tensor:
+        kernel = gaussian.to(z)[None, None]
+        planes = z.flatten(0, 1)[:, None]  # (A * C, 1, H, W)
+        energy = z.new_zeros(len(planes))
+        while min(planes.shape[2:]) > 5:
+            blurred = functional.conv2d(functional.pad(planes, (2, 2, 2, 2), mode=mode), kernel)
+            energy = energy + (planes - blurred).square().flatten(1).sum(1)
+            planes = functional.avg_pool2d(functional.pad(planes, (1, 1, 1, 1), mode=mode), 2)
+        return energy.reshape(z.shape[:2]).sum(1)
+
+    return prior
