@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from advbench.datasets.load import load_samples as load_samples
     from advbench.models.load import load_model as load_model
     from advbench.report.render import report as report
+    from advbench.synthesis.picture import picture as picture
     from advbench.types import Outcomes as Outcomes
     from advbench.types import ThreatModel as ThreatModel
 
@@ -23,10 +24,21 @@ _HOMES = {
     "explain": "advbench.attributions.explain",
     "load_model": "advbench.models.load",
     "load_samples": "advbench.datasets.load",
+    "picture": "advbench.synthesis.picture",
     "report": "advbench.report.render",
     "run": "advbench.bench.runner",
 }
-__all__ = ["Outcomes", "ThreatModel", "evaluate", "explain", "load_model", "load_samples", "report", "run"]
+__all__ = [
+    "Outcomes",
+    "ThreatModel",
+    "evaluate",
+    "explain",
+    "load_model",
+    "load_samples",
+    "picture",
+    "report",
+    "run",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -13,6 +13,7 @@ from advbench.registry import (
     DATASETS,
     DEFENSES,
     MODELS,
+    SYNTHESES,
     AttackInfo,
     AttributionInfo,
     DatasetInfo,
@@ -20,11 +21,19 @@ from advbench.registry import (
     Entry,
     ModelInfo,
     Registry,
+    SynthesisInfo,
     nearest,
 )
 from advbench.types import ConfigError, Json, norm_name
 
-Known = Entry[AttackInfo] | Entry[AttributionInfo] | Entry[DefenseInfo] | Entry[ModelInfo] | Entry[DatasetInfo]
+Known = (
+    Entry[AttackInfo]
+    | Entry[AttributionInfo]
+    | Entry[DefenseInfo]
+    | Entry[ModelInfo]
+    | Entry[DatasetInfo]
+    | Entry[SynthesisInfo]
+)
 
 KINDS: Mapping[
     str,
@@ -32,7 +41,8 @@ KINDS: Mapping[
     | Registry[AttributionInfo]
     | Registry[DefenseInfo]
     | Registry[ModelInfo]
-    | Registry[DatasetInfo],
+    | Registry[DatasetInfo]
+    | Registry[SynthesisInfo],
 ] = {
     "attacks": ATTACKS,
     "controls": CONTROLS,
@@ -40,15 +50,16 @@ KINDS: Mapping[
     "models": MODELS,
     "datasets": DATASETS,
     "attributions": ATTRIBUTIONS,
+    "syntheses": SYNTHESES,
 }
 
 
 def kind_of(text: str) -> str:
     """The kind that `text` names, in singular or plural. Raises ConfigError on another word."""
-    kind = text if text in KINDS else f"{text}s"
-    if kind not in KINDS:
-        raise ConfigError(f"no kind {text!r}; {nearest(text, list(KINDS))}Kinds: {', '.join(KINDS)}")
-    return kind
+    for kind, registry in KINDS.items():
+        if text in (kind, registry.kind):
+            return kind
+    raise ConfigError(f"no kind {text!r}; {nearest(text, list(KINDS))}Kinds: {', '.join(KINDS)}")
 
 
 def facts(entry: Known) -> dict[str, Json]:

@@ -46,7 +46,7 @@ def descend(
     between = _STEPS_BETWEEN_CHECKS.get(z.device.type, 1)
     with phase() as (story, at_step):
         if (known := story.recall()) is not None:
-            first, (rows, z, *record) = known
+            first, (rows, z, *record) = known[0], [part.to(z.device) for part in known[1]]
             kept, state = Kept(*record[:3]), tuple(record[3:])
         for i in range(first, steps):
             if not len(rows):
