@@ -1,0 +1,182 @@
+"""Styles told apart by contrast, not by fixed statistics. CAST, Zhang et al. 2022, arXiv:2205.09542.
+
+A projector learns a code in which two crops of one painting are close and crops of others far; a decoder learns to make
+pictures whose code is that of the style. The paper's two adversarial losses are left out: they need thousands of
+paintings to be a domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from advbench.core.draws import Draws
+from advbench.core.statistics import statistics, with_statistics
+from advbench.synthesis.feed_forward.adaptive import Decoder, Encoder, relative_distance
+from advbench.synthesis.feed_forward.training import (
+    BatchLoss,
+    Course,
+    History,
+    Watch,
+    chosen,
+    crops,
+    cut,
+    require_room,
+    train_network,
+)
+
+_TEMPERATURE = 0.07  # arXiv:2205.09542, section 4
+
+
+class StyleCode(nn.Module):
+    """Features of several layers to one code of length 1 per layer: means and maxima of the channels, projected."""
+
+    def __init__(self, channels: Sequence[int], size: int = 128) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(2 * width, size), nn.ReLU(), nn.Linear(size, size)) for width in channels
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """maps: (B, C_i, h_i, w_i) per layer; codes (B, L, size)."""
+        pooled = [torch.cat([one.mean((2, 3)), one.amax((2, 3))], 1) for one in maps]
+        codes = [functional.normalize(head(each), dim=1) for head, each in zip(self.heads, pooled, strict=True)]
+        return torch.stack(codes, 1)
+
+
+class Queue:
+    """The last `size` codes, first in, first out: what a style is told apart from."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.codes: Tensor | None = None  # (Q, L, D)
+        self.owners = torch.zeros(0, dtype=torch.int64)  # (Q,) the image that each code is of
+
+    def push(self, codes: Tensor, owners: Tensor) -> None:
+        """Add codes (B, L, D) of the images `owners` (B,); the oldest fall out."""
+        known = [] if self.codes is None else [self.codes]
+        self.codes = torch.cat([*known, codes.detach()])[-self.size :]
+        self.owners = torch.cat([self.owners, owners])[-self.size :]
+
+    def contrast(self, codes: Tensor, positives: Tensor, owners: Tensor) -> Tensor:
+        """`info_nce` () of codes (B, L, D) against the queue's codes of other images and the other positives."""
+        older = [] if self.codes is None else [self.codes]
+        whose = torch.cat([self.owners, owners])
+        return info_nce(
+            codes, positives, torch.cat([*older, positives.detach()]), owners[:, None] != whose[None, :]
+        ).mean()
+
+
+def info_nce(codes: Tensor, positives: Tensor, negatives: Tensor, allowed: Tensor | None = None) -> Tensor:
+    """-log of the positive's share of exp(similarity / 0.07), per sample (B,), mean over the layers.
+
+    codes, positives (B, L, D) and negatives (Q, L, D) have length 1. allowed (B, Q) bool: negatives that count.
+    """
+    own = (codes * positives).sum(2) / _TEMPERATURE  # (B, L)
+    others = torch.einsum("bld,qld->blq", codes, negatives) / _TEMPERATURE
+    if allowed is not None:
+        others = others.masked_fill(~allowed[:, None, :], -torch.inf)
+    logits = torch.cat([own[:, :, None], others], 2)
+    return (logits.logsumexp(2) - own).mean(1)
+
+
+class Cast(NamedTuple):
+    """What was trained, in eval mode, with the losses of both trainings."""
+
+    decoder: Decoder
+    code: StyleCode
+    code_history: History
+    history: History
+
+
+def train_contrastive(
+    model: nn.Module,
+    photos: Tensor,
+    styles: Tensor,
+    course: Course | None = None,
+    *,
+    layer: str | None = None,
+    queue: int = 512,
+    style_weight: float = 0.2,
+    cycle_weight: float = 4.0,
+    watch: Watch | None = None,
+) -> Cast:
+    """A projector of style codes, then a decoder for any style, both on features of `model`.
+
+    photos (N, 3, H, W): contents; styles (M, 3, h, w). style_weight, cycle_weight: of the contrastive loss and of the
+    way back (the picture, given the statistics of its own photograph again, must be that photograph; 4 in the paper).
+    Raises ConfigError for images smaller than the crops.
+    """
+    course = course or Course()
+    require_room(photos, course)
+    require_room(styles, course)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(course.seed)
+        encoder = Encoder(model, crops(photos, course.side, Draws(course.seed, torch.arange(1))), layer)
+        code = StyleCode([encoder.widths[name] for name in encoder.judged]).to(photos.device)
+        decoder = Decoder(encoder.channels, encoder.halvings).to(photos.device)
+    telling_apart = _code_loss(encoder, code, styles, Queue(queue))
+    code_history = train_network(code, styles, telling_apart, course, critic=model, watch=watch)
+    code.eval().requires_grad_(False)
+    loss = _picture_loss(
+        encoder, code, decoder, styles=styles, queue=Queue(queue), weights=(style_weight, cycle_weight)
+    )
+    history = train_network(decoder, photos, loss, course, critic=model, watch=watch)
+    return Cast(decoder.eval(), code.requires_grad_(True), code_history, history)
+
+
+def codes_of(encoder: Encoder, code: StyleCode, x: Tensor) -> Tensor:
+    """Style codes (B, L, D) of x (B, 3, H, W)."""
+    maps = encoder(x)
+    codes: Tensor = code([maps[name] for name in encoder.judged])
+    return codes
+
+
+def _code_loss(encoder: Encoder, code: StyleCode, styles: Tensor, queue: Queue) -> BatchLoss:
+    """Two crops of one painting shall have one code, those of others another."""
+
+    def loss(x: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        owners = chosen(len(styles), draws)
+        own = codes_of(encoder, code, x)
+        twin = codes_of(encoder, code, cut(styles, owners, x.shape[2], draws.branch("twin")))
+        contrast = queue.contrast(own, twin, owners)
+        queue.push(twin, owners)
+        return contrast, {"contrast": contrast}
+
+    return loss
+
+
+def _picture_loss(
+    encoder: Encoder,
+    code: StyleCode,
+    decoder: Decoder,
+    *,
+    styles: Tensor,
+    queue: Queue,
+    weights: tuple[float, float],
+) -> BatchLoss:
+    """The picture keeps the content's features, has the style's code, and leads back to the photograph."""
+
+    def loss(x: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        size = (x.shape[2], x.shape[3])
+        owners = chosen(len(styles), draws.branch("style"))
+        style = cut(styles, owners, x.shape[2], draws.branch("style"))
+        with torch.no_grad():
+            content = encoder(x)[encoder.layer]
+            wanted = with_statistics(content, statistics(encoder(style)[encoder.layer]))
+            style_code = codes_of(encoder, code, style)
+        picture = decoder(wanted, size)
+        seen = encoder(picture)
+        kept = relative_distance(seen[encoder.layer], wanted)
+        contrast = queue.contrast(code([seen[name] for name in encoder.judged]), style_code, owners)
+        queue.push(style_code, owners)
+        back = decoder(with_statistics(seen[encoder.layer], statistics(content)), size)
+        cycle = (back - x).abs().mean()
+        total = kept + weights[0] * contrast + weights[1] * cycle
+        return total, {"content": kept, "contrast": contrast, "cycle": cycle}
+
+    return loss

@@ -1,0 +1,78 @@
+"""A network that paints photographs in one or several styles, in one pass, and blends them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from advbench.core.draws import Draws
+from advbench.synthesis.feed_forward.losses import Judge, Weights, total
+from advbench.synthesis.feed_forward.networks import Norm, TransformNet
+from advbench.synthesis.feed_forward.training import Course, History, Watch, crops, require_room, train_network
+from advbench.types import ConfigError
+
+_LOOKED_AT = 8  # crops from which the loss takes its scale
+
+
+class Trained(NamedTuple):
+    """The network, in eval mode, and the loss of every step."""
+
+    network: TransformNet
+    history: History
+
+
+def train_style(
+    model: nn.Module,
+    styles: Sequence[Tensor],
+    photos: Tensor,
+    course: Course | None = None,
+    *,
+    weights: Weights | None = None,
+    norm: Norm = "instance",
+    widths: Sequence[int] = (16, 32, 64),
+    blocks: int = 3,
+    content: str | None = None,
+    layers: Sequence[str] = (),
+    watch: Watch | None = None,
+) -> Trained:
+    """Train a `TransformNet` to paint photos (N, 3, H, W) in the styles, images (1, 3, h, w); `model` judges.
+
+    Each photograph of a batch gets a style of its own, by chance. content, layers: of the model, found by looking at it
+    if not named. Raises ConfigError if there is no style, or photographs are smaller than the crops. Johnson et al.
+    2016, arXiv:1603.08155; several styles: Dumoulin et al. 2017, arXiv:1610.07629.
+    """
+    course, weights = course or Course(), weights or Weights()
+    if not styles:
+        raise ConfigError("train_style needs at least one style image, got none")
+    require_room(photos, course)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(course.seed)
+        network = TransformNet(styles=len(styles), widths=widths, blocks=blocks, norm=norm).to(photos.device)
+    seen = crops(photos, course.side, Draws(course.seed, -1 - torch.arange(_LOOKED_AT)))
+    judge = Judge(model, styles, seen, content=content, layers=layers)
+
+    def loss(x: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        style = draws.integers(len(styles), (), "style").to(x.device)
+        made = network(x, functional.one_hot(style, len(styles)).to(x))
+        parts = judge.parts(x, made, style)
+        return total(parts, weights), {name: part.mean() for name, part in parts.items()}
+
+    history = train_network(network, photos, loss, course, critic=model, watch=watch)
+    return Trained(network.eval(), history)
+
+
+def paint(network: TransformNet, x: Tensor, mix: Sequence[float] = ()) -> Tensor:
+    """x (B, 3, H, W) in [0, 1], painted; mix: how much of each style, normalised to sum to 1 (empty: the first).
+
+    Raises ConfigError if there are more or fewer numbers than styles, or they sum to 0.
+    """
+    shares = torch.tensor(list(mix) or [1.0] + [0.0] * (network.styles - 1), dtype=x.dtype, device=x.device)
+    if len(shares) != network.styles or float(shares.sum()) <= 0 or float(shares.min()) < 0:
+        raise ConfigError(f"mix must be {network.styles} shares >= 0, not all 0, got {list(mix)}")
+    with torch.no_grad():
+        painted: Tensor = network(x, (shares / shares.sum()).expand(len(x), -1))
+    return painted
