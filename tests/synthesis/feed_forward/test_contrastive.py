@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from advbench.core.draws import Draws
 from advbench.synthesis.feed_forward.adaptive import Encoder
 from advbench.synthesis.feed_forward.contrastive import Queue, codes_of, info_nce, train_contrastive
-from advbench.synthesis.feed_forward.training import Course
+from advbench.synthesis.feed_forward.training import Course, cut
 from tests.synthesis.feed_forward.test_train_style import PHOTOS, judge_net, stripes
 
 
@@ -34,12 +35,15 @@ def test_first_in_first_out() -> None:
 
 
 @pytest.mark.slow
-def test_a_short_training_learns_codes_of_length_1_and_a_decoder() -> None:
-    model, styles = judge_net(), torch.cat([stripes(), 1 - stripes(), stripes().transpose(2, 3)])
-    cast = train_contrastive(model, PHOTOS, styles, Course(steps=40, batch=3, side=16, learning_rate=5e-3))
-    for history in (cast.code_history, cast.history):
-        # The first steps have few codes to be told apart from: they are left out.
-        losses = torch.tensor([row["loss"] for row in history])
-        assert losses[-10:].mean() < losses[10:20].mean()
-    codes = codes_of(Encoder(model, PHOTOS), cast.code, PHOTOS)
+def test_a_short_training_tells_styles_apart_and_draws() -> None:
+    model, side = judge_net(), 16
+    styles = torch.cat([stripes(), 1 - stripes(), 0.5 + 0.3 * stripes().flip(1)])
+    cast = train_contrastive(model, PHOTOS, styles, Course(steps=40, batch=3, side=side, learning_rate=5e-3), queue=12)
+    losses = torch.tensor([row["loss"] for row in cast.history])
+    assert losses[-10:].mean() < 0.9 * losses[:10].mean()
+    which = torch.tensor([0, 0, 1, 1, 2, 2])
+    codes = codes_of(Encoder(model, PHOTOS), cast.code, cut(styles, which, side, Draws(9, torch.arange(6))))
     assert torch.allclose(codes.norm(dim=2), torch.ones(codes.shape[:2]), atol=1e-5)
+    likeness = torch.einsum("ald,bld->ab", codes, codes)
+    same = which[:, None] == which[None, :]
+    assert likeness[same].min() > likeness[~same].max()
