@@ -23,11 +23,12 @@ class FileJournal:
     def __init__(self, folder: Path, identity: str, *, seconds: float = 20.0) -> None:
         self.folder, self.seconds, self.written = folder, seconds, time.monotonic()
         title = folder / "run.json"
-        if title.is_file():
+        # A run that stored no state yet has nothing to protect.
+        if title.is_file() and any(folder.glob("phase-*.safetensors")):
             known = read_json(title)
             if known != {"identity": identity}:
                 raise ConfigError(
-                    f"{folder} holds the state of another run ({known}); delete it or choose another --out"
+                    f"{folder} holds the state of another run, {known}; delete it or choose another --out"
                 )
         else:
             write_json(title, {"identity": identity})

@@ -21,19 +21,28 @@ from advbench.synthesis.feed_forward.training import Course, History, Watch, cro
 from advbench.synthesis.stages import named_layers, texture_layers
 from advbench.types import ConfigError
 
+_PROBE = 128  # side of the image by which layers are chosen
+
 
 class Decoder(nn.Module):
-    """Features (B, C, h, w) to images (B, 3, H, W) in [0, 1]: `halvings` times twice as large and half as wide."""
+    """Features (B, C, h, w) to images (B, 3, H, W) in [0, 1]: `halvings` times twice as large and half as wide.
 
-    def __init__(self, channels: int, halvings: int, narrowest: int = 16) -> None:
+    strength: of the features, by which they are divided: those of some networks are a hundred times larger than others.
+    """
+
+    strength: Tensor
+
+    def __init__(self, channels: int, halvings: int, narrowest: int = 16, strength: float = 1.0) -> None:
         super().__init__()
+        self.register_buffer("strength", torch.tensor(strength))
+        self.inputs = channels
         widths = [channels] + [max(narrowest, channels >> (i + 1)) for i in range(halvings)]
         self.convs = nn.ModuleList(_conv(before, after) for before, after in pairwise(widths))
         self.smooth = nn.ModuleList(_conv(width, width) for width in widths[1:])
         self.last = _conv(widths[-1], 3)
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
-        y = features
+        y = features / self.strength
         for conv, smooth in zip(self.convs, self.smooth, strict=True):
             y = functional.interpolate(functional.relu(conv(y)), scale_factor=2.0, mode="nearest")
             y = functional.relu(smooth(y))
@@ -46,17 +55,20 @@ class Decoder(nn.Module):
 class Encoder:
     """A network's layers up to `layer`: features for AdaIN, and finer layers whose statistics judge the style."""
 
-    def __init__(self, model: nn.Module, probe: Tensor, layer: str | None = None) -> None:
-        """probe (B, 3, H, W): images like those to come. layer: by default the first of the third resolution or so."""
+    def __init__(self, model: nn.Module, images: Tensor, layer: str | None = None) -> None:
+        """images (B, 3, H, W): like those to come. layer: by default the first of the fourth resolution."""
+        # Of a size of its own: a decoder must find the same layer again for images of every size.
+        probe = functional.interpolate(images[:1], (_PROBE, _PROBE), mode="bilinear")
         found = texture_layers(model, probe)
         depth = min(3, len(found) - 1)
         self.layer = named_layers(model, [layer], probe)[0] if layer else found[depth]
         finer = found[: found.index(self.layer)] if self.layer in found else found[:depth]
         self.model, self.judged = model, (*finer, self.layer)
         with frozen(model):
-            self.partial = Partial(model, self.judged, probe[:1])
+            self.partial = Partial(model, self.judged, probe)
             with torch.no_grad():
-                maps = self.partial(probe[:1])
+                maps = self.partial(probe)
+        self.strength = float(maps[self.layer].square().mean().sqrt())
         self.widths = {name: maps[name].shape[1] for name in self.judged}
         self.channels = self.widths[self.layer]
         self.halvings = round(math.log2(probe.shape[2] / maps[self.layer].shape[2]))
@@ -87,7 +99,7 @@ def train_adaptive(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(course.seed)
         encoder = Encoder(model, crops(photos, side, Draws(course.seed, torch.arange(1))), layer)
-        decoder = Decoder(encoder.channels, encoder.halvings).to(photos.device)
+        decoder = Decoder(encoder.channels, encoder.halvings, strength=encoder.strength).to(photos.device)
 
     def loss(x: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.no_grad():

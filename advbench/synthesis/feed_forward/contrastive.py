@@ -118,7 +118,7 @@ def train_contrastive(
         torch.manual_seed(course.seed)
         encoder = Encoder(model, crops(photos, course.side, Draws(course.seed, torch.arange(1))), layer)
         code = StyleCode([encoder.widths[name] for name in encoder.judged]).to(photos.device)
-        decoder = Decoder(encoder.channels, encoder.halvings).to(photos.device)
+        decoder = Decoder(encoder.channels, encoder.halvings, strength=encoder.strength).to(photos.device)
     telling_apart = _code_loss(encoder, code, styles, Queue(queue))
     code_history = train_network(code, styles, telling_apart, course, critic=model, watch=watch)
     code.eval().requires_grad_(False)

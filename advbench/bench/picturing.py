@@ -1,0 +1,130 @@
+"""What a synthesis is given on the command line: pictures, a target and parameters, by the names in its signature."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from advbench.bench.parameters import alternatives, arguments
+from advbench.bench.yaml_loader import Node
+from advbench.core.draws import Draws
+from advbench.registry import SYNTHESES, AttackInfo, Entry, SynthesisInfo, nearest
+from advbench.types import ConfigError, Json
+
+
+@dataclass(frozen=True, eq=False)
+class Materials:
+    """What a picture may be made of; what was not given is None or empty. shape: (C, H, W) of the picture."""
+
+    model: nn.Module | None = None
+    image: Tensor | None = None  # (B, C, H, W)
+    styles: tuple[Tensor, ...] = ()  # (1, C, H, W) each
+    guide: Tensor | None = None
+    images: Tensor | None = None  # many, (N, C, H, W)
+    network: nn.Module | None = None
+    target: str | None = None
+    shape: tuple[int, int, int] | None = None
+
+
+# A synthesis's argument -> (what is put there, the option that gives it)
+PLACES: Mapping[str, tuple[str, str]] = {
+    "model": ("model", "--model"),
+    "image": ("image", "--image"),
+    "content": ("image", "--image"),
+    "sample": ("image", "--image"),
+    "photo": ("image", "--image"),
+    "styles": ("styles", "--style"),
+    "guide": ("guide", "--guide"),
+    "images": ("images", "--images"),
+    "network": ("network", "--network"),
+    "target": ("target", "--target"),
+    "layers": ("target", "--target"),
+    "layer": ("target", "--target"),
+    "shape": ("shape", "--size"),
+    "size": ("shape", "--size"),
+}
+
+
+def make(method: str, materials: Materials, params: Mapping[str, Json], *, seed: int, count: int = 1) -> Tensor:
+    """The pictures (B, C, H, W) in [0, 1] of the named synthesis.
+
+    params: its other parameters, checked against its signature. Raises ConfigError, before work starts, for what is
+    missing, what the method has no use for, and values that do not fit.
+    """
+    entry = SYNTHESES[method]
+    given = arguments_of(entry, materials, params)
+    device = next((p.device for p in materials.model.parameters()), None) if materials.model is not None else None
+    many = 1 if materials.image is None else len(materials.image)
+    draws = Draws(seed, torch.arange(max(count, many), device=device))
+    made = entry.function(**given, draws=draws)
+    assert isinstance(made, Tensor)
+    return made
+
+
+def arguments_of(entry: Entry[SynthesisInfo], materials: Materials, params: Mapping[str, Json]) -> dict[str, object]:
+    """The arguments of the synthesis but `draws`. Raises ConfigError as `make`."""
+    signature = inspect.signature(entry.function, eval_str=True).parameters
+    found: dict[str, object] = {}
+    used: set[str] = set()
+    for name, parameter in signature.items():
+        what, option = PLACES.get(name, ("", ""))
+        value = getattr(materials, what) if what else None
+        if what and value is not None and value != ():
+            found[name] = _fitted(name, value, parameter)
+            used.add(what)
+        elif what and parameter.default is parameter.empty:
+            if name == "model" and type(None) in getattr(parameter.annotation, "__args__", ()):
+                found[name] = None
+                continue
+            raise ConfigError(f"{entry.name} needs {option}")
+    _refuse_unused(entry, materials, used)
+    own = {name: parameter for name, parameter in entry.parameters().items() if name not in found}
+    for name, value in params.items():
+        if name not in own:
+            settable = [key for key in own if PLACES.get(key, ("",))[0] not in ("image", "styles", "guide", "images")]
+            raise ConfigError(
+                f"{entry.name} has no parameter {name!r}; {nearest(name, settable)}It has: {', '.join(settable)}"
+            )
+        found[name] = _checked(entry, name, own[name], value)
+    return found
+
+
+def _fitted(name: str, value: object, parameter: inspect.Parameter) -> object:
+    """The value as the argument wants it: a size is the shape without channels, `layers` may be a list of names."""
+    if name == "size":
+        return value[1:]  # type: ignore[index]
+    if name == "layers" and "Sequence" in str(parameter.annotation) and "Target" not in str(parameter.annotation):
+        return tuple(str(value).replace(" ", "").split(","))
+    return value
+
+
+def _refuse_unused(entry: Entry[SynthesisInfo], materials: Materials, used: set[str]) -> None:
+    for what, option in dict(PLACES.values()).items():
+        value = getattr(materials, what)
+        if what not in used | {"model", "shape"} and value is not None and value != ():
+            raise ConfigError(f"{entry.name} has no use for {option}")
+
+
+def _checked(entry: Entry[SynthesisInfo], name: str, parameter: inspect.Parameter, value: Json) -> object:
+    try:
+        points = alternatives(_node(value, f"{entry.name}.{name}"), parameter, {})
+    except ConfigError as problem:
+        raise ConfigError(re.sub(r"^:0: ", "--param ", str(problem))) from None
+    if len(points) != 1:
+        raise ConfigError(f"--param {entry.name}.{name}: one value is expected, got {len(points)}")
+    # Only the signature is read, which is the same for every kind of registered function.
+    return arguments(cast("Entry[AttackInfo]", entry), {name: points[0]})[name]
+
+
+def _node(value: Json, path: str) -> Node:
+    if isinstance(value, list | tuple):
+        return Node(tuple(_node(item, path) for item in value), str(value), "", 0, path)
+    if value is None or isinstance(value, bool | int | float | str):
+        return Node(value, str(value), "", 0, path)
+    raise ConfigError(f"--param {path}: a plain value or a list is expected")

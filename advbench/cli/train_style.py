@@ -1,0 +1,75 @@
+"""`advbench train-style`: a network that paints in one pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(
+    epilog="Example: advbench train-style transform --model torchvision:squeezenet1_1@IMAGENET1K_V1 --style starry.jpg "
+    "--images photos --out starry.safetensors"
+)
+@click.argument("kind", type=click.Choice(["transform", "adaptive", "contrastive"]))
+@click.option("--model", required=True, help="The network whose features judge: a name or a spec.")
+@click.option("--weights", type=FILE, help="A file with its weights.")
+@click.option("--style", "styles", multiple=True, type=FILE, help="A style image; repeatable: one network holds all.")
+@click.option("--styles", "style_folder", type=click.Path(file_okay=False, path_type=Path), help="Or a folder of them.")
+@click.option("--images", required=True, type=click.Path(file_okay=False, path_type=Path), help="Photographs.")
+@click.option("--steps", default=1000, show_default=True, type=click.IntRange(1))
+@click.option("--batch", default=4, show_default=True, type=click.IntRange(1))
+@click.option("--side", default=128, show_default=True, type=click.IntRange(16), help="Of the square crops.")
+@click.option("--lr", default=2e-3, show_default=True, type=float)
+@click.option("--style-weight", type=float, help="Against the content's 1.  [default: depends on KIND]")
+@click.option("--norm", default="instance", show_default=True, type=click.Choice(["instance", "batch"]))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--allow-code", is_flag=True, help="Run model code that --model names (python:module:function).")
+@click.option("--out", required=True, type=FILE, help="FILE.safetensors; FILE.csv beside it gets the losses.")
+def train_style(
+    *,
+    kind: str,
+    model: str,
+    weights: Path | None,
+    styles: tuple[Path, ...],
+    style_folder: Path | None,
+    images: Path,
+    steps: int,
+    batch: int,
+    side: int,
+    lr: float,
+    style_weight: float | None,
+    norm: str,
+    seed: int,
+    allow_code: bool,
+    out: Path,
+) -> None:
+    """Train a network that paints photographs, for `advbench picture fast_style` and `adaptive_style`.
+
+    \b
+    transform     one network for the given styles, which may be blended (fast_style)
+    adaptive      a decoder for any style, by statistics of features (adaptive_style)
+    contrastive   the same, with styles told apart by a learned code (adaptive_style)
+    """
+    from advbench.bench.style_training import StyleJob, train_style_network
+
+    job = StyleJob(
+        kind=kind,
+        model=model,
+        weights=weights,
+        styles=styles,
+        style_folder=style_folder,
+        images=images,
+        steps=steps,
+        batch=batch,
+        side=side,
+        learning_rate=lr,
+        style_weight=style_weight,
+        norm=norm,
+        seed=seed,
+        allow_code=allow_code,
+    )
+    first, last = train_style_network(job, out)
+    click.echo(f"loss {first:.3g} -> {last:.3g}; wrote {out}")
