@@ -8,7 +8,7 @@ from pathlib import Path
 from advbench.registry import ATTACKS, AttackInfo, Entry
 from advbench.types import norm_name
 
-FOLDERS = ("gradient", "minimum_norm", "score", "decision", "transfer", "physical", "ensemble")
+FOLDERS = ("gradient", "minimum_norm", "score", "decision", "transfer", "physical", "ensemble", "explanation")
 DOCS = Path(__file__).parent
 
 HEAD = """# The attacks
@@ -18,7 +18,8 @@ their defaults; `advbench list attacks` prints this table in the terminal.
 
 - **radius**: *ball*: works in a ball of given eps; *nearest*: looks for the nearest example, one run serves all eps;
   *free*: runs with and without a radius.
-- **goal**: *any*: untargeted or towards a class; *leave*: untargeted only.
+- **goal**: *any*: untargeted or towards a class; *leave*: untargeted only; *keep*: the class stays, the explanation
+  changes.
 - **cost**: forward + backward passes of a sample that holds, with the default parameters. Fooled samples leave early.
 """
 
@@ -42,7 +43,7 @@ def _row(entry: Entry[AttackInfo]) -> str:
     info = entry.info
     radius = "nearest" if info.minimum_norm else "free" if info.unbounded else "ball"
     cost = "" if info.cost is None else f"{info.cost[0]:,} + {info.cost[1]:,}"
-    goal = "any" if entry.can_target else "leave"
+    goal = "keep" if info.keeps_label else "any" if entry.can_target else "leave"
     norms = " ".join(map(norm_name, info.norms))
     return f"| `{entry.name}` | {norms} | {radius} | {goal} | {cost} | {entry.summary} |"
 

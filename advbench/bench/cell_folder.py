@@ -28,6 +28,7 @@ from advbench.types import Json, Outcomes
 
 CELL, FAILURE, LOG, CHUNKS = "cell.json", "failure.json", "log.txt", "chunks"
 TABLE, EXAMPLES, GALLERY = "samples.parquet", "examples.safetensors", "gallery.safetensors"
+EXPLANATIONS = "explanations.parquet"  # only where the matrix asks for explanations
 
 
 class BusyError(Exception):
@@ -151,15 +152,24 @@ def log(folder: Path, line: str) -> None:
         file.write(line.rstrip() + "\n")
 
 
-def commit(folder: Path, rows: Rows, gallery: Mapping[str, torch.Tensor], record: Mapping[str, Json]) -> None:
+def commit(
+    folder: Path,
+    rows: Rows,
+    gallery: Mapping[str, torch.Tensor],
+    record: Mapping[str, Json],
+    explanations: pd.DataFrame | None = None,
+) -> None:
     """Write the cell's files and then `cell.json` (`record` and the hashes of the files); drop the chunks."""
     outcomes = Outcomes.from_pandas(rows.table)
     example = is_example(outcomes)[rows.row]
     write_table(folder / TABLE, rows.table)
     write_tensors(folder / EXAMPLES, {"x_adv": rows.x_adv[example], "row": rows.row[example]})
     write_tensors(folder / GALLERY, gallery)
+    if explanations is not None:
+        write_table(folder / EXPLANATIONS, explanations)
     write_text(folder / LOG, (folder / CHUNKS / LOG).read_text(encoding="utf-8"))
-    hashes = {name: file_hash(folder / name) for name in (TABLE, EXAMPLES, GALLERY, LOG)}
+    names = (TABLE, EXAMPLES, GALLERY, *([] if explanations is None else [EXPLANATIONS]), LOG)
+    hashes = {name: file_hash(folder / name) for name in names}
     write_json(folder / CELL, {**record, "files": hashes})
     tidy(folder)
 

@@ -38,6 +38,7 @@ from advbench.bench.jobs import Job
 from advbench.bench.provenance import provenance
 from advbench.bench.recipes import transfer_facts
 from advbench.bench.scene import Execution
+from advbench.bench.stability import stability
 from advbench.bench.stage import Place, Stage, set_stage
 from advbench.bench.summary import summarise
 from advbench.models.check import check_model
@@ -106,13 +107,10 @@ def _compute(job: Job, folder: Path, place: Place) -> Finished:
         cut = _run_chunks(job, folder, place, stage, cut)
         rows = read_chunks(folder, -(-len(stage.ids) // cut.chunk))
         largest = None if job.threat.eps is None else float(job.threat.eps[-1])
-        shown = gallery(
-            stage,
-            rows,
-            threat=ThreatModel(job.threat.norm, largest),
-            explain=job.explain,
-            execution=Execution(place.device, micro_batch=cut.micro_batch),
-        )
+        execution = Execution(place.device, micro_batch=cut.micro_batch)
+        threat = ThreatModel(job.threat.norm, largest)
+        shown = gallery(stage, rows, threat=threat, explain=job.explain, execution=execution)
+        survived = stability(stage, rows, explain=job.explain, execution=execution) if job.explain else None
         circumstances = provenance(place.device, started=started) | {"micro_batch": cut.micro_batch}
     eps = None if job.threat.eps is None else [str(radius) for radius in job.threat.eps]
     summary = summarise(rows.table, labels=job.labels, eps=eps, seconds=rows.seconds)
@@ -130,7 +128,7 @@ def _compute(job: Job, folder: Path, place: Place) -> Finished:
         "classes": list(stage.data.classes),
         "substitute": None if job.substitute is None else transfer_facts(job.substitute, results=place.results),
     }
-    commit(folder, rows, shown, record)
+    commit(folder, rows, shown, record, survived)
     return Finished(folder, job.labels, "done", tuple(summary), rows.seconds)
 
 

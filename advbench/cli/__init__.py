@@ -25,6 +25,10 @@ COMMANDS = {
     "attack": "advbench.cli.attack:attack",
     "train": "advbench.cli.train:train",
     "explain": "advbench.cli.explain:explain",
+    "features": "advbench.cli.features:features",
+    "picture": "advbench.cli.picture:picture",
+    "train-style": "advbench.cli.train_style:train_style",
+    "cue-conflict": "advbench.cli.cue_conflict:cue_conflict",
 }
 
 

@@ -18,14 +18,6 @@ def layer_names(model: nn.Module) -> list[str]:
     return [name for name, _ in model.named_modules() if name]
 
 
-def last_conv(model: nn.Module) -> str:
-    """Name of the last 2-d convolution. Raises ConfigError if there is none."""
-    names: list[str] = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-    if not names:
-        raise ConfigError(f"{type(model).__name__} has no convolution: name a layer whose output is (B, C, H, W)")
-    return names[-1]
-
-
 def module_named(model: nn.Module, layer: str) -> nn.Module:
     """The module of that name, or the only one whose name ends so ("features.3" for "net.features.3").
 
@@ -65,7 +57,12 @@ class Partial:
         self.model, self.layers = model, tuple(dict.fromkeys(layers))
         calls: Counter[str] = Counter()
         with torch.no_grad(), _hooked(model, self.layers, lambda layer, output: calls.update([layer])):
-            model(probe)
+            try:
+                model(probe)
+            except RuntimeError:
+                # A head made for another image size: what comes before it is all that is asked for.
+                if not all(calls[layer] for layer in self.layers):
+                    raise
         missing = [layer for layer in self.layers if not calls[layer]]
         if missing:
             raise ConfigError(f"layer {missing[0]!r} of {type(model).__name__} takes no part in its forward pass")

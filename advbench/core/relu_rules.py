@@ -61,7 +61,7 @@ class _Interception(TorchFunctionMode):
                 f"{self.method} is defined for ReLU, and this model uses {_SMOOTH[func]}; "
                 "gradient, smooth_grad and integrated_gradients work for every model"
             )
-        call = _relu_call(func, args, given)
+        call = relu_call(func, args, given)
         return (
             func(*args, **given)
             if call is None
@@ -69,7 +69,7 @@ class _Interception(TorchFunctionMode):
         )
 
 
-def _relu_call(func: object, args: tuple[Any, ...], given: Mapping[str, Any]) -> tuple[float | None, bool] | None:
+def relu_call(func: object, args: tuple[Any, ...], given: Mapping[str, Any]) -> tuple[float | None, bool] | None:
     """(where it saturates or None, does it overwrite its input) if this call computes a ReLU, else None."""
     if func in _IN_PLACE:
         return None, True

@@ -1,4 +1,5 @@
-"""Numbers from stored rows: rates with their intervals, robust accuracy, worst case over attacks, distances.
+"""Numbers: from stored rows (rates, robust accuracy, distances), and how true a heat map is to its model.
 
-Here: functions from tables to numbers. Not here: running anything, reading files, drawing.
+Here: functions from tables to numbers, and from a model, images and maps to numbers per sample (deletion, infidelity,
+randomisation, ...); a method that makes maps comes in as a function. Not here: running attacks, reading files, drawing.
 """

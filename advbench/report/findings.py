@@ -78,7 +78,8 @@ def _is(column: pd.Series[float], radius: Radius) -> pd.Series[bool]:
 
 def control_ahead(panel: Panel, subject: Subject) -> Iterator[tuple[StoredCell, str]]:
     """The control that breaks at least as many samples as all attacks together, at the radius where it is clearest."""
-    controls, attacks = panel.of(subject, "control"), panel.of(subject, "attack")
+    controls = panel.of(subject, "control")
+    attacks = [cell for cell in panel.of(subject, "attack") if not (cell.info and cell.info.keeps_label)]
     if not (controls and attacks):
         return
     correct = controls[0].rows.groupby("sample_id")["clean_correct"].first()

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from advbench.diagnostics.likeness import likeness
 from advbench.report.pictures import Array, difference, map_pair, picture
 from advbench.report.stored import Identity, StoredCell
 from advbench.store import read_tensors
@@ -29,6 +31,16 @@ class Guess:
 
 
 @dataclass(frozen=True)
+class Alike:
+    """How alike the two maps of a pair are: the numbers of `diagnostics.likeness`."""
+
+    overlap: float
+    correlation: float
+    structure: float
+    shift: float  # pixels
+
+
+@dataclass(frozen=True)
 class Exhibit:
     """One sample before and after an attack, ready to be shown."""
 
@@ -43,6 +55,7 @@ class Exhibit:
     x_adv: str
     difference: str
     maps: tuple[tuple[str, str], ...]  # per attribution: before and after, on one scale
+    alike: tuple[Alike, ...]  # per attribution
 
     @property
     def size(self) -> int:
@@ -156,7 +169,13 @@ def _exhibit(
         x_adv=picture(x_adv),
         difference=difference(x, x_adv),
         maps=tuple(map_pair(tensors[f"{name}_clean"][i], tensors[f"{name}_adv"][i]) for name in names),
+        alike=tuple(_alike(tensors[f"{name}_clean"][i], tensors[f"{name}_adv"][i]) for name in names),
     )
+
+
+def _alike(clean: Array, adversarial: Array) -> Alike:
+    found = likeness(*(torch.from_numpy(np.nan_to_num(heat))[None] for heat in (clean, adversarial)))
+    return Alike(*(float(value) for value in (found.overlap, found.correlation, found.structure, found.shift)))
 
 
 def trajectories(cells: Sequence[StoredCell], attack: str = "loss_ascent", limit: int = 12) -> list[Path]:

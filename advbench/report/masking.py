@@ -117,7 +117,7 @@ def _through_the_ball(cell: StoredCell) -> bool:
     info = cell.info
     if info is None or info.access != "gradient":
         return False
-    return not (info.unbounded or info.structured or info.together)
+    return not (info.unbounded or info.structured or info.together or info.keeps_label)
 
 
 def _access(cell: StoredCell) -> str:

@@ -11,8 +11,10 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from advbench.diagnostics.likeness import SHARE
 from advbench.report import figures, records, tables, text
 from advbench.report.budgets import Budgets, budgets
+from advbench.report.explanations import Explanations, explanations
 from advbench.report.findings import Finding, findings
 from advbench.report.gallery import RULE, Galleries, galleries, trajectories
 from advbench.report.gallery import Path as ClassPath
@@ -35,6 +37,7 @@ CONTENTS = (
     ("budgets", "Against budget"),
     ("classes", "Classes"),
     ("gallery", "Gallery"),
+    ("explanations", "Explanations"),
     ("trajectories", "Trajectories"),
     ("controls", "Controls"),
     ("transfer", "Transfer"),
@@ -70,6 +73,7 @@ class Part:
     leaders: list[tables.Leader]
     classes: list[tuple[Subject, list[tables.ClassRow]]]
     galleries: Galleries
+    explanations: Explanations
     trajectories: list[tuple[str, list[ClassPath]]]  # by cell key
     costs: list[records.CostRow]
     parameters: list[tuple[str, str, str, str]]
@@ -114,6 +118,7 @@ def _part(matrix: StoredMatrix, prefix: str, anchored: set[str]) -> Part:
         leaders=leaders,
         classes=[(s, rows) for s in order if (rows := tables.class_rows(views, s))],
         galleries=Galleries((), ""),
+        explanations=explanations(views, order),
         trajectories=list(paths.items()),
         costs=records.cost_rows(matrix),
         parameters=records.parameter_rows(matrix),
@@ -162,6 +167,7 @@ def _page(parts: Sequence[Part], name: str) -> str:
         script_hash=_hash(script),
         rule=RULE,
         factor=FACTOR,
+        explained_share=SHARE,
         class_tables=CLASS_TABLES,
         open_findings=OPEN_FINDINGS,
         threat_text=records.threat_text,

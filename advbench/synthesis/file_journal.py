@@ -28,7 +28,7 @@ class FileJournal:
             known = read_json(title)
             if known != {"identity": identity}:
                 raise ConfigError(
-                    f"{folder} holds the state of another run, {known}; delete it or choose another --out"
+                    f"{folder} holds another run, {known}; delete it or choose another --out"
                 )
         else:
             write_json(title, {"identity": identity})

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from advbench.core.sampling import on_sphere
 from advbench.testing.oracles import LinearProblem
 from advbench.testing.trial import Trial, distances, numbers
-from advbench.testing.witness import Decisions, Gradientless, Untouchable
+from advbench.testing.witness import Decisions, Gradientless, Untouchable, curved_network
 from advbench.types import ThreatModel
 
 _ROUNDING = 1e-4  # what float32 images and a point on the boundary itself blur in a distance
@@ -68,9 +68,10 @@ def reaches_its_target(trial: Trial) -> None:
 def beats_random_noise(trial: Trial) -> None:
     """It fools as many samples as one random step of the same length, give or take two standard errors.
 
-    Not asked of an attack that declares `structured`: a turned image may be far in a norm and harmless all the same.
+    Not asked of an attack that declares `structured`: a turned image may be far in a norm and harmless all the same;
+    nor of one that keeps the label.
     """
-    if trial.control or trial.info.structured:
+    if trial.control or trial.info.structured or trial.info.keeps_label:
         return
     problem = trial.problem(classes=2, batch=64)
     for factor in (1.0, 4.0, 12.0):  # noise needs many times the nearest distance before it does much
@@ -90,6 +91,18 @@ def keeps_what_is_wrong(trial: Trial) -> None:
     for threat in trial.threats(problem.median_radius(trial.norm)):
         kept = _wrong(wrong, trial.run(wrong, threat))
         trial.claim("already wrong", kept, f"{int((~kept).sum())} of {len(kept)} samples were put right")
+
+
+def keeps_the_label_if_it_says_so(trial: Trial) -> None:
+    """An attack that declares `keeps_label` leaves every prediction as it is, also where the network is curved."""
+    if not trial.info.keeps_label:
+        return
+    problem = trial.problem()
+    for model in (problem.model, curved_network(trial.shape, trial.classes)):
+        before = model(problem.x).argmax(1)
+        for threat in trial.threats(trial.large_radius()):
+            kept = model(trial.run(problem, threat, model=model)).argmax(1) == before
+            trial.claim("label kept", kept, f"{int((~kept).sum())} of {len(kept)} predictions changed")
 
 
 def uses_only_its_access(trial: Trial) -> None:
@@ -131,5 +144,6 @@ PROMISES = (
     reaches_its_target,
     beats_random_noise,
     keeps_what_is_wrong,
+    keeps_the_label_if_it_says_so,
     uses_only_its_access,
 )

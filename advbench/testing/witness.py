@@ -25,6 +25,17 @@ def untidy_network(shape: tuple[int, ...], classes: int) -> nn.Module:
     return model
 
 
+def curved_network(shape: tuple[int, ...], classes: int) -> nn.Module:
+    """A network with one layer of ReLUs that a step of 0.1 takes from class to class."""
+    size = int(torch.Size(shape).numel())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(size, 32), nn.ReLU(), nn.Linear(32, classes))
+    with torch.no_grad():
+        model[3].bias -= model(torch.full((1, *shape), 0.5))[0]  # all classes tie at the grey image
+    return model.eval()
+
+
 def state_of(model: nn.Module) -> dict[str, object]:
     """Everything about the model and the process that an attack must leave as it was, in comparable form."""
     state: dict[str, object] = {"grad mode": torch.is_grad_enabled()}

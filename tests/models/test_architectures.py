@@ -29,7 +29,7 @@ SMALL: dict[str, dict[str, object]] = {
 SHAPE, CLASSES = (3, 32, 32), 5
 
 
-FROM_ELSEWHERE = {"timm", "python"}  # have tests of their own
+FROM_ELSEWHERE = {"timm", "python", "vgg19_features", "vgg19_distilled"}  # have tests of their own
 
 
 def test_every_architecture_is_held_to_these_laws() -> None:

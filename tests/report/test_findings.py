@@ -62,6 +62,13 @@ def test_two_that_break_nothing_are_no_sign() -> None:
     assert found(cell("pgd", [0, 9]), cell("random_sphere", [0, 0], kind="control")) == []
 
 
+def test_an_attack_on_the_explanation_is_no_weak_attack() -> None:
+    keeper, noise = cell("top_k_saliency", [0, 0]), cell("random_sphere", [5, 6], kind="control")
+    assert sentences(keeper, noise) == []
+    assert sentences(keeper, cell("pgd", [9, 20]), noise) == []
+    assert "and pgd 3" in sentences(keeper, cell("pgd", [3, 20]), noise)[0]
+
+
 def test_where_noise_breaks_everything_the_radius_is_too_large() -> None:
     (text,) = sentences(cell("pgd", [9, 40]), cell("fgsm", [9, 30]), cell("random_sphere", [0, 40], kind="control"))
     assert "at eps 0.2 the control random_sphere breaks 40 of 40" in text

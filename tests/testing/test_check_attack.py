@@ -180,6 +180,15 @@ def test_an_attack_weaker_than_noise_is_caught_without_a_ratio() -> None:
         check_attack(spoiled(lambda z, x, threat: x.clone()), info=INFO)
 
 
+def test_an_attack_that_changes_a_label_it_says_it_keeps_is_caught() -> None:
+    with pytest.raises(AssertionError, match="label kept"):
+        check_attack(honest, info=replace(INFO, keeps_label=True))
+
+
+def test_an_attack_that_keeps_the_label_need_not_beat_noise() -> None:
+    check_attack(spoiled(lambda z, x, threat: x.clone()), info=replace(INFO, keeps_label=True))
+
+
 @pytest.mark.parametrize("access", ["scores", "decision"])
 def test_a_gradient_that_was_not_declared_is_caught(access: str) -> None:
     with pytest.raises(AssertionError, match="gradient was taken"):

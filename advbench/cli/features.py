@@ -1,0 +1,106 @@
+"""`advbench features`: what a network has learned, as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from advbench.types import ConfigError
+
+# view -> the options that mean something to it, beside those of the model and its images
+VIEWS = {
+    "layers": (),
+    "filters": ("layer", "scale", "pixel_space"),
+    "activations": ("layer", "channels", "scale", "queries"),
+    "patches": ("layer", "channels", "count"),
+    "top9": ("layer", "channels", "count"),
+    "neighbours": ("layer", "count", "queries", "metric"),
+    "pca": ("layer",),
+    "tsne": ("layer", "perplexity"),
+    "evolution": ("layer", "channels", "epochs"),
+    "compare": (),
+}
+
+
+@click.command(
+    epilog="Example: advbench features top9 --model torchvision:squeezenet1_1@IMAGENET1K_V1 --images photos/ "
+    "--layer features.7 --out top9.png"
+)
+@click.argument("view", type=click.Choice(list(VIEWS)), metavar="VIEW")
+@click.option("--model", required=True, multiple=True, help="A name or a spec; for `compare` one or more, repeated.")
+@click.option("--weights", multiple=True, type=click.Path(dir_okay=False, path_type=Path), help="A file per model.")
+@click.option("--dataset", help="A name or a spec, such as folder:PATH#imagenet.")
+@click.option("--images", type=click.Path(file_okay=False, path_type=Path), help="Or a folder of pictures, no labels.")
+@click.option("--samples", type=click.IntRange(1), help="How many of them.  [default: at most 1000]")
+@click.option("--size", type=click.IntRange(8), help="Side that a folder's pictures are brought to.  [default: 224]")
+@click.option("--layer", multiple=True, help="See `features layers`; for `evolution` several.")
+@click.option("--channels", help="Such as 3,17,40-47; for `evolution` how many of each layer.")
+@click.option("--count", type=click.IntRange(1), help="Patches or neighbours in a row.  [default: 9 or 6]")
+@click.option("--queries", help="Images to look at, such as 0,12,40; the first is 0.")
+@click.option("--metric", type=click.Choice(["l2", "cosine"]), help="Of the neighbours.  [default: l2]")
+@click.option("--scale", type=click.Choice(["each", "global"]), help="One scale per tile or one for all.")
+@click.option("--pixel-space", is_flag=True, help="First filters as they act on pixels: divided by the model's std.")
+@click.option("--perplexity", type=click.FloatRange(1.0), help="Of t-SNE.  [default: 30]")
+@click.option("--epochs", type=click.IntRange(2), help="Of the training that is watched.  [default: 10]")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--allow-code", is_flag=True, help="Run model code that --model names (python:module:function).")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="FILE.png; `layers` prints instead.")
+def features(
+    *,
+    view: str,
+    model: tuple[str, ...],
+    weights: tuple[Path, ...],
+    dataset: str | None,
+    images: Path | None,
+    samples: int | None,
+    size: int | None,
+    layer: tuple[str, ...],
+    channels: str | None,
+    count: int | None,
+    queries: str | None,
+    metric: str | None,
+    scale: str | None,
+    pixel_space: bool,
+    perplexity: float | None,
+    epochs: int | None,
+    seed: int,
+    allow_code: bool,
+    out: Path | None,
+) -> None:
+    """Draw VIEW of what a network has learned.
+
+    \b
+    layers       every layer: output, receptive field, stride (printed)
+    filters      the weights of a convolution (the first)
+    activations  the maps that a layer puts out for one image
+    patches      what excites a channel most, over all images
+    top9         the same with the deconvnet projection of the unit
+    neighbours   the nearest images in feature space and in pixels
+    pca, tsne    all images in the plane and on a grid
+    evolution    train --model and watch its features form
+    compare      dead units, aliasing, repeated filters of several models
+    """
+    given = {
+        "layer": bool(layer), "channels": channels, "count": count, "queries": queries, "metric": metric,
+        "scale": scale, "pixel_space": pixel_space, "perplexity": perplexity, "epochs": epochs,
+    }  # fmt: skip
+    odd = [name for name, value in given.items() if value and name not in VIEWS[view]]
+    if odd:
+        raise ConfigError(f"features {view} takes no --{odd[0].replace('_', '-')}")
+    if dataset is not None and images is not None:
+        raise ConfigError("features needs --dataset or --images, not both")
+    if out is None and view != "layers":
+        raise ConfigError(f"features {view} needs --out FILE.png")
+
+    from advbench.cli.feature_views import DRAWN, Request, numbers
+
+    request = Request(
+        models=model, weights=weights, dataset=dataset, images=images, samples=samples, size=size, layers=layer,
+        channels=numbers(channels, "--channels"), count=count, queries=numbers(queries, "--queries"),
+        metric=metric or "l2", scale=scale, pixel_space=pixel_space, perplexity=perplexity or 30.0,
+        epochs=epochs or 10, seed=seed, allow_code=allow_code, out=out or Path("layers"),
+    )  # fmt: skip
+    DRAWN[view](request)
+    if view != "layers":
+        click.echo(f"wrote {out}")

@@ -1,0 +1,48 @@
+"""Gram matrices: which channels are strong together, wherever that is. Gatys et al. 2015, arXiv:1505.07376."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from advbench.types import ConfigError
+
+
+def gram(maps: Tensor) -> Tensor:
+    """Mean over positions of the products of channels: maps (B, C, H, W) -> (B, C, C), symmetric.
+
+    Divided by H W, so that images of different sizes compare. Where the channels are does not matter: any permutation
+    of the positions has the same Gram matrix.
+    """
+    flat = maps.flatten(2)  # (B, C, M)
+    # The division is on the small side; of an empty map nothing is left to divide.
+    return flat @ flat.transpose(1, 2) / max(1, flat.shape[2])
+
+
+def gram_distance(first: Tensor, second: Tensor) -> Tensor:
+    """Sum of squared differences of two Gram matrices (B, C, C), divided by C^2: (B,)."""
+    return (first - second).square().flatten(1).mean(1)
+
+
+def loss_factor(convention: str, channels: int, positions: int) -> float:
+    """What `gram_distance` is to be multiplied by to be the loss that others write down.
+
+    With N channels, M positions and S the sum over positions of the products of channels:
+    "gatys": sum (S - S')^2 / (4 N^2 M^2); "sum": sum (S - S')^2; "positions": S / M, summed squares; "elements":
+    S / (N M), summed squares (what `gram_distance` is); "mean of elements": S / (N M), mean of squares. Both images
+    must have M positions. Raises ConfigError for another name.
+    """
+    if convention not in _FACTORS:
+        raise ConfigError(f"no Gram convention {convention!r}; there are: {', '.join(_FACTORS)}")
+    return _FACTORS[convention](float(channels), float(positions))
+
+
+# Layer weights of a paper mean nothing without its convention: they differ by up to N^2 M^2.
+_FACTORS: Mapping[str, Callable[[float, float], float]] = {
+    "gatys": lambda n, m: 0.25,
+    "sum": lambda n, m: n * n * m * m,
+    "positions": lambda n, m: n * n,
+    "elements": lambda n, m: 1.0,
+    "mean of elements": lambda n, m: 1.0 / (n * n),
+}

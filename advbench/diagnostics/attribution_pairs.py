@@ -1,0 +1,121 @@
+"""Explanations before and after an attack: the maps of clean and adversarial images on one scale, and how they differ.
+
+A map changes for two reasons: the image has changed, and another class is explained. The three maps of a `Pair` keep
+them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from torch import Tensor, nn
+
+from advbench.attributions.explain import explain
+from advbench.core.draws import Draws
+from advbench.core.gradients import frozen, labels_at
+from advbench.core.scoring import all_rows
+from advbench.diagnostics.likeness import SHARE, Likeness, likeness
+from advbench.registry import ATTRIBUTIONS
+from advbench.types import ConfigError
+
+_CLIPPED = 0.01  # of the pixels may lie beyond the end of the scale
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One method's maps (B, C or 1, H, W), raw and signed as the method gives them, and what became of them.
+
+    clean: the label, at x; adversarial: the label, at x_adv; found: the class predicted at x_adv, at x_adv. scale (B,):
+    the magnitude that a drawing of all three should end at: 1 % of their pixels lie beyond (channels summed).
+    by_image: clean against adversarial, the same class twice; in_all: clean against found, as a user would see it.
+    """
+
+    method: str
+    clean: Tensor
+    adversarial: Tensor
+    found: Tensor
+    scale: Tensor
+    by_image: Likeness
+    in_all: Likeness
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """label (B,), found (B,): the classes explained. pairs: one per method. refused: method -> why it has no maps."""
+
+    label: Tensor
+    found: Tensor
+    pairs: tuple[Pair, ...]
+    refused: Mapping[str, str]
+
+
+def compare(
+    model: nn.Module,
+    x: Tensor,
+    x_adv: Tensor,
+    methods: Sequence[str],
+    *,
+    y: Tensor | None = None,
+    share: float = SHARE,
+    seed: int = 0,
+    sample_ids: Tensor | None = None,
+) -> Comparison:
+    """Explain x and x_adv (B, C, H, W) by each of the registered `methods`, with its defaults.
+
+    y (B,): the label; None: the class predicted at x. share: of the pixels, those whose overlap is measured. seed,
+    sample_ids: the random numbers of the methods that use some, the same for all maps of a sample. A method that has
+    no meaning for this model is noted in `refused`. Raises ConfigError for unknown methods, and if x and x_adv differ
+    in shape.
+    """
+    if x.shape != x_adv.shape or x.dim() != 4:
+        raise ConfigError(
+            f"x and x_adv must be images (B, C, H, W) of one shape, got {tuple(x.shape)} and {tuple(x_adv.shape)}"
+        )
+    for method in methods:
+        ATTRIBUTIONS[method]  # raises for a name that nobody has
+    ids = torch.arange(len(x)) if sample_ids is None else sample_ids
+    with frozen(model):
+        label = labels_at(model, x, all_rows(x)) if y is None else y.to(x.device)
+        found = labels_at(model, x_adv, all_rows(x_adv))
+    pairs, refused = [], {}
+    for method in methods:
+        try:
+            maps = _maps(method, model, (x, x_adv), (label, found), Draws(seed, ids))
+        except ConfigError as error:
+            refused[method] = str(error)
+            continue
+        pairs.append(_pair(method, *maps, share))
+    return Comparison(label, found, tuple(pairs), refused)
+
+
+def _maps(
+    method: str, model: nn.Module, images: tuple[Tensor, Tensor], classes: tuple[Tensor, Tensor], draws: Draws
+) -> tuple[Tensor, Tensor, Tensor]:
+    (x, x_adv), (label, found) = images, classes
+
+    def heat(z: Tensor, y: Tensor, ids: Tensor) -> Tensor:
+        return explain(method, model, z, y, seed=draws.seed, sample_ids=ids).detach()
+
+    clean, adversarial = heat(x, label, draws.sample_ids), heat(x_adv, label, draws.sample_ids)
+    changed = (label != found).nonzero()[:, 0]
+    if not len(changed):
+        return clean, adversarial, adversarial
+    other = heat(x_adv[changed], found[changed], draws.sample_ids.to(changed.device)[changed])
+    return clean, adversarial, adversarial.index_copy(0, changed, other)
+
+
+def _pair(method: str, clean: Tensor, adversarial: Tensor, found: Tensor, share: float) -> Pair:
+    sums = torch.cat([part.sum(1).flatten(1) for part in (clean, adversarial, found)], dim=1).abs()  # (B, 3 H W)
+    beyond = max(1, ceil(_CLIPPED * sums.shape[1]))
+    return Pair(
+        method=method,
+        clean=clean,
+        adversarial=adversarial,
+        found=found,
+        scale=sums.topk(beyond, dim=1).values[:, -1],
+        by_image=likeness(clean, adversarial, share=share),
+        in_all=likeness(clean, found, share=share),
+    )

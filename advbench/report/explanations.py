@@ -1,0 +1,158 @@
+"""Do explanations survive the attacks, and do methods agree: tables from the stored comparisons of each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from advbench.report.panel import Panel, Subject
+from advbench.report.stored import Identity, StoredCell
+from advbench.report.tables import LEVELS
+from advbench.store import read_table
+
+FILE = "explanations.parquet"
+IMAGES = ("clean", "adversarial")
+
+
+@dataclass(frozen=True)
+class Survival:
+    """One method against one attack, means over `n` samples. overlap in [0, 1], correlations in [-1, 1].
+
+    found: the correlation where the class found at x_adv is explained instead of the label. level: of the colour scale.
+    """
+
+    n: int
+    overlap: float
+    correlation: float
+    found: float
+    shift: float
+    level: int
+
+
+@dataclass(frozen=True)
+class SurvivalRow:
+    """One cell; `survivals` in the order of the table's methods, None where the method has no meaning for the model."""
+
+    id: Identity
+    n: int
+    survivals: tuple[Survival | None, ...]
+
+
+@dataclass(frozen=True)
+class SurvivalTable:
+    """All cells of one threat that explained their samples."""
+
+    title: str
+    slug: str
+    methods: tuple[str, ...]
+    rows: tuple[SurvivalRow, ...]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Mean rank correlation of the methods' maps of one model on the same images: a symmetric table, 1 on its diagonal.
+
+    n: images behind each number. values, levels: by row and column, in the order of `methods`; None if never compared.
+    """
+
+    subject: Subject
+    image: str  # one of IMAGES
+    n: int
+    methods: tuple[str, ...]
+    values: tuple[tuple[float | None, ...], ...]
+    levels: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Explanations:
+    tables: tuple[SurvivalTable, ...]
+    agreements: tuple[tuple[Subject, tuple[Agreement, ...]], ...]
+
+
+def explanations(panels: Sequence[Panel], order: Sequence[Subject]) -> Explanations:
+    """What the cells of the panels have stored, models in the given order; cells without the file are left out."""
+    known = {cell.id.key: table for panel in panels for cell in panel.cells if (table := _stored(cell)) is not None}
+    tables = [_survivals(panel, known, order) for panel in panels]
+    agreements = [(subject, _agreements(subject, panels, known)) for subject in order]
+    return Explanations(
+        tables=tuple(table for table in tables if table.rows and table.methods),
+        agreements=tuple((subject, found) for subject, found in agreements if found),
+    )
+
+
+def _stored(cell: StoredCell) -> pd.DataFrame | None:
+    path = cell.folder / FILE
+    return read_table(path) if path.is_file() else None
+
+
+def _survivals(panel: Panel, known: dict[str, pd.DataFrame], order: Sequence[Subject]) -> SurvivalTable:
+    # A minimum-norm cell joins every panel of its norm; its maps are those of its own.
+    own = [cell for cell in panel.cells if cell.id.key in known and (cell.id.radii or ()) == panel.radii]
+    cells = sorted(own, key=lambda cell: (order.index(cell.id.subject), cell.id.kind))
+    met = {cell.id.key: known[cell.id.key].query("between == 'attack'") for cell in cells}
+    methods = _methods(met.values())
+    rows = [
+        SurvivalRow(
+            cell.id,
+            int(met[cell.id.key]["sample_id"].nunique()),
+            tuple(_survival(met[cell.id.key], method) for method in methods),
+        )
+        for cell in cells
+    ]
+    return SurvivalTable(panel.title, panel.slug, methods, tuple(rows))
+
+
+def _survival(table: pd.DataFrame, method: str) -> Survival | None:
+    rows = table[table["first"] == method]
+    if not len(rows):
+        return None
+    means = rows[["overlap", "correlation", "found_correlation", "shift"]].mean()
+    return Survival(
+        n=len(rows),
+        overlap=float(means["overlap"]),
+        correlation=float(means["correlation"]),
+        found=float(means["found_correlation"]),
+        shift=float(means["shift"]),
+        level=_level(float(means["overlap"])),
+    )
+
+
+def _agreements(subject: Subject, panels: Sequence[Panel], known: dict[str, pd.DataFrame]) -> tuple[Agreement, ...]:
+    """Clean images are the same in every cell and count once; adversarial ones are those of the attacks."""
+    cells = {c.id.key: c for panel in panels for c in panel.cells if c.id.subject == subject and c.id.key in known}
+    attacks = [known[key] for key, cell in cells.items() if cell.id.kind == "attack"]
+    if not attacks:
+        return ()
+    table = pd.concat(attacks, ignore_index=True)
+    clean = table[table["between"] == "clean"].drop_duplicates(["sample_id", "first", "second"])
+    found = [
+        _agreement(subject, image, rows)
+        for image, rows in zip(IMAGES, (clean, table[table["between"] == "adversarial"]), strict=True)
+    ]
+    return tuple(agreement for agreement in found if agreement.methods)
+
+
+def _agreement(subject: Subject, image: str, rows: pd.DataFrame) -> Agreement:
+    methods = tuple(dict.fromkeys([*rows["first"], *rows["second"]]))
+    means = rows.groupby(["first", "second"])["correlation"].mean()
+
+    def at(first: str, second: str) -> float | None:
+        if first == second:
+            return 1.0
+        return next((float(means[pair]) for pair in ((first, second), (second, first)) if pair in means.index), None)
+
+    values = tuple(tuple(at(first, second) for second in methods) for first in methods)
+    levels = tuple(tuple(_level(value or 0.0) for value in row) for row in values)
+    n = int(rows.groupby(["first", "second"]).size().max()) if len(rows) else 0
+    return Agreement(subject, image, n, methods, values, levels)
+
+
+def _methods(tables: Iterable[pd.DataFrame]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(method for table in tables for method in table["first"].unique()))
+
+
+def _level(value: float) -> int:
+    """The step of the colour scale from 0 to 1; what is below 0 looks like 0."""
+    return round(LEVELS * min(1.0, max(0.0, value)))

@@ -1,0 +1,100 @@
+"""What a cell keeps of its explanations: derived from its rows, only where asked for, and written with the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from advbench.bench import stability as module
+from advbench.bench.runner import run
+from advbench.bench.stability import COLUMNS, SAMPLES
+from advbench.bench.verify import verify
+from advbench.store import read_json, read_table
+from advbench.types import Json
+from tests.bench.tiny_matrix import leftovers, tables, write_matrix
+
+
+def stored(results: Path) -> list[pd.DataFrame]:
+    return [read_table(path) for path in sorted(results.glob("m/*/explanations.parquet"))]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("explained")
+    names = ["saliency", "input_x_gradient", "grad_cam"]
+    matrix = write_matrix(
+        folder, attacks=[{"pgd": {"steps": 5}}], controls=[{"random_sign": {"tries": 2}}], explain=names
+    )
+    assert run(matrix, results=folder, device="cpu", chunk=9).exit_code == 0
+    return folder
+
+
+def test_each_sample_has_a_row_per_method_and_two_per_pair_of_methods(results: Path) -> None:
+    for table in stored(results):
+        assert {name: str(kind) for name, kind in table.dtypes.items()}.keys() == COLUMNS.keys()
+        attacked = table[table["between"] == "attack"]
+        assert attacked.groupby("sample_id")["first"].apply(list).map(sorted).map(tuple).unique().tolist() == [
+            ("input_x_gradient", "saliency")  # a linear model has no layer for grad_cam
+        ]
+        assert (attacked["first"] == attacked["second"]).all()
+        among = table[table["between"] != "attack"]
+        assert set(among["between"]) == {"clean", "adversarial"}
+        assert len(among) == 2 * attacked["sample_id"].nunique()
+        assert attacked["sample_id"].nunique() <= SAMPLES
+        assert table[["overlap", "correlation", "structure", "shift"]].notna().all(axis=None)
+
+
+def test_a_linear_model_has_the_same_saliency_before_and_after(results: Path) -> None:
+    for table in stored(results):
+        plain = table[(table["between"] == "attack") & (table["first"] == "saliency")]
+        assert plain["overlap"].eq(1.0).all()
+        assert plain["shift"].abs().max() < 1e-4
+        # Another class has another gradient: only where none was found the explained map stays.
+        assert plain.loc[~plain["fooled"], "found_overlap"].eq(1.0).all()
+        assert plain.loc[plain["fooled"], "found_overlap"].lt(1.0).all()
+
+
+def test_the_samples_are_the_correct_ones_of_the_largest_radius(results: Path) -> None:
+    for path, table in tables(results).items():
+        rows = table[(table["eps"] == table["eps"].max()) & table["clean_correct"] & (table["status"] != "invalid")]
+        kept = read_table(results / "m" / path / "explanations.parquet")
+        expected = sorted(rows["sample_id"])[:SAMPLES]
+        assert sorted(kept["sample_id"].unique()) == expected
+        fooled = rows.set_index("sample_id")["fooled"]
+        assert (kept["fooled"].to_numpy() == fooled.loc[kept["sample_id"]].to_numpy()).all()
+
+
+def test_the_file_is_committed_with_the_others_and_verified(results: Path) -> None:
+    for path in results.glob("m/*/cell.json"):
+        record = read_json(path)
+        assert isinstance(record, dict)
+        files = record["files"]
+        assert isinstance(files, dict)
+        assert "explanations.parquet" in files
+    assert not [finding for finding in verify(results) if finding.wrong]
+    assert not leftovers(results)
+
+
+def test_no_explanations_asked_for_is_no_file_and_the_same_key(tmp_path: Path, results: Path) -> None:
+    matrix = write_matrix(tmp_path, attacks=[{"pgd": {"steps": 5}}], controls=[{"random_sign": {"tries": 2}}])
+    assert run(matrix, results=tmp_path, device="cpu").exit_code == 0
+    assert not stored(tmp_path)
+    assert {path.parent.name for path in tmp_path.glob("m/*/cell.json")} == {
+        path.parent.name for path in results.glob("m/*/cell.json")
+    }
+
+
+def test_a_crash_while_explaining_leaves_an_unfinished_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = write_matrix(tmp_path, attacks=["fgsm"], explain=["saliency"])
+
+    def breaks(*args: object, **names: object) -> Json:
+        raise RuntimeError("the lights went out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "compare", breaks)
+        assert run(matrix, results=tmp_path, device="cpu").exit_code != 0
+    assert not list(tmp_path.glob("m/*/cell.json"))
+    assert run(matrix, results=tmp_path, device="cpu").exit_code == 0
+    assert len(stored(tmp_path)) == len(list(tmp_path.glob("m/*/cell.json"))) > 0

@@ -1,0 +1,147 @@
+"""Weight randomisation: what forgets in which order, and the verdicts of the literature on a net trained here."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+from torch.nn import functional
+
+from advbench.core.draws import Draws
+from advbench.metrics.randomisation import forget, layers_from_the_top, randomisation
+from advbench.registry import ATTRIBUTIONS
+from advbench.testing.witness import state_of
+
+
+class Backwards(nn.Module):
+    """Its layers are called in another order than they are named, one of them twice and one never."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(4, 3)
+        self.idle = nn.Linear(2, 2)
+        self.twice = nn.Conv2d(1, 1, 1)
+        self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.twice(self.norm(self.twice(x))).flatten(1))
+        return logits
+
+
+def net(seed: int = 0) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(512, 64),
+            nn.ReLU(),
+            nn.Linear(64, 10),
+        )
+
+
+def trained() -> tuple[nn.Module, Tensor, Tensor]:
+    """The net after 150 steps on the digits, and images it knows."""
+    data = load_digits()
+    x, y = torch.tensor(data.images / 16.0).float()[:, None], torch.tensor(data.target)
+    model = net()
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        rows = torch.randint(0, len(x), (64,), generator=generator)
+        optimiser.zero_grad()
+        torch.autograd.backward(functional.cross_entropy(model(x[rows]), y[rows]))
+        optimiser.step()
+    optimiser.zero_grad()
+    return model.eval(), x[:40], y[:40]
+
+
+def test_layers_forget_from_the_last_one_called_to_the_first() -> None:
+    x = torch.rand(2, 1, 2, 2)
+    assert layers_from_the_top(Backwards(), x) == ["last", "twice", "norm"]
+    assert layers_from_the_top(net(), torch.rand(1, 1, 8, 8)) == ["10", "8", "5", "2", "0"]
+
+
+def test_a_map_that_does_not_look_at_the_model_fails_and_one_that_does_is_told_apart() -> None:
+    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = randomisation(net(), x, lambda model: x)
+    assert found.badge == "fails"
+    assert torch.allclose(found.correlation, torch.ones(5, 3))
+    assert torch.allclose(found.similarity, torch.ones(5, 3))
+    assert found.layers == ("10", "8", "5", "2", "0")
+    assert randomisation(net(), x, lambda model: x, threshold=1.0).badge == "passes"
+
+
+def test_each_stage_explains_a_model_whose_top_layers_are_new() -> None:
+    x, model = torch.rand(1, 1, 8, 8), net()
+
+    names, seen = ("10", "8", "5", "2", "0"), list[list[bool]]()
+
+    def explain(given: nn.Module) -> Tensor:
+        now, then = given.state_dict(), model.state_dict()
+        seen.append([torch.equal(now[f"{name}.weight"], then[f"{name}.weight"]) for name in names])
+        return x
+
+    before, random = state_of(model), torch.get_rng_state()
+    randomisation(model, x, explain, stages=2)
+    assert seen == [[True] * 5, [False] * 2 + [True] * 3, [False] * 5]
+    assert state_of(model) == before
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_a_layer_forgets_to_the_variance_that_keeps_a_signal() -> None:
+    layer = nn.Conv2d(8, 400, 5)
+    forget(layer, Draws(0, torch.tensor([0])))
+    assert float(layer.weight.detach().std()) == pytest.approx((2 / 200) ** 0.5, rel=0.02)
+    assert float(layer.weight.detach().mean()) == pytest.approx(0.0, abs=1e-3)
+    assert layer.bias is not None
+    assert not layer.bias.any()
+    norm = nn.BatchNorm2d(3)
+    for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        assert tensor is not None
+        nn.init.constant_(tensor, 7.0)
+    forget(norm, Draws(0, torch.tensor([1])))
+    assert norm.weight.tolist() == [1.0] * 3
+    assert norm.bias.tolist() == [0.0] * 3
+    assert norm.running_mean is not None
+    assert norm.running_mean.tolist() == [0.0] * 3
+    assert norm.running_var is not None
+    assert norm.running_var.tolist() == [1.0] * 3
+
+
+@pytest.mark.slow
+def test_guided_backprop_is_flagged_and_the_gradient_and_grad_cam_are_not() -> None:
+    model, x, y = trained()
+    draws, before, found = Draws(0, torch.arange(len(x))), state_of(model), {}
+    for name in ("gradient", "grad_cam", "guided_backprop"):
+
+        def explain(net: nn.Module, name: str = name) -> Tensor:
+            heat = ATTRIBUTIONS[name].function(net, x, y, draws=draws)
+            assert isinstance(heat, Tensor)
+            return heat
+
+        found[name] = randomisation(model, x, explain)
+    assert {name: cascade.badge for name, cascade in found.items()} == {
+        "gradient": "passes",
+        "grad_cam": "passes",
+        "guided_backprop": "fails",
+    }
+    # Once all layers forgot, the gradient has lost its order; guided backprop keeps most of it half way down.
+    assert float(found["gradient"].correlation[-1].mean()) < 0.3
+    assert float(found["guided_backprop"].correlation[2].mean()) > 0.6
+    assert state_of(model) == before
+
+
+def test_what_cannot_forget_is_refused() -> None:
+    x = torch.rand(1, 1, 4, 4)
+    with pytest.raises(ValueError, match="no weights"):
+        randomisation(nn.Flatten(), x, lambda model: x)
+    with pytest.raises(ValueError, match="stages"):
+        randomisation(Backwards(), x, lambda model: x, stages=0)
