@@ -1,45 +1,201 @@
-"""Heat maps beside their images, as one PNG: a row per sample."""
+"""A sheet of images and heat maps as one PNG: tiles in lines, a legend of the colours, a caption, a description."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import textwrap
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from torch import Tensor
 
-from advbench.bench.grid import pixels
+from advbench.report.map_drawing import PERCENTILE, Array, Scale
 from advbench.report.text import visible
 from advbench.store import atomic_write
 
+WIDTH, NARROW, LARGEST = 7.2, 3.5, 2.3  # inches: a page, a column of a page, a tile
+MARGIN, GAP, BLOCK_GAP = 0.06, 0.07, 0.16
+SIZE, LINE, LETTER = 7.0, 0.118, 0.057  # of the text: points; inches per line and, on average, per letter
+INK, QUIET = "#1b1f24", "#4a5460"
+MOST_LINES = 6  # of text above or below a tile
+DPI = 150
 
-def write_heat_sheet(path: Path, x: Tensor, heat: Tensor, titles: Sequence[str], method: str) -> None:
-    """Draw x (B, C, H, W) in [0, 1], heat (B, 1 or C, H, W) and the one over the other, with a title per sample.
 
-    Channels are summed. A map with negative values is drawn around 0 in orange (for the class) and purple (against
-    it), another from dark (0) to light; each row's scale ends at the 99th percentile of its magnitudes and is printed.
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """pixels (H, W, 3) in [0, 1] with text above and below; scale: what its colours mean, None for a photograph."""
+
+    pixels: Array
+    head: str
+    foot: str = ""
+    scale: Scale | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class HeatSheet:
+    """blocks: tiles that belong together, such as an image and its maps; short blocks share a line.
+
+    columns: the most tiles in a line. caption: what one must know to read it. description: the figure in words, for
+    people who do not see it. facts: what else the file should say about itself (command, seed, versions). width: of the
+    figure, at most, in inches.
     """
-    figure = Figure(figsize=(7.2, 2.4 * len(x)), layout="constrained")
-    axes = figure.subplots(len(x), 3, squeeze=False)
-    for row, image, values, title in zip(axes, x, heat.sum(1), titles, strict=True):
-        flat: NDArray[np.float32] = values.cpu().numpy()
-        end = max(float(np.percentile(np.abs(flat), 99)), 1e-12)
-        signed = float(flat.min()) < 0
-        scale = {"cmap": "PuOr_r" if signed else "viridis", "vmin": -end if signed else 0.0, "vmax": end}
-        shown_image = pixels(image)
-        row[0].imshow(shown_image, vmin=0, vmax=1, cmap="gray", interpolation="nearest")
-        row[0].set_title(visible(title), fontsize=8, loc="left", parse_math=False)
-        shown = row[1].imshow(flat, interpolation="nearest", **scale)
-        row[1].set_title(f"{method}, channels summed", fontsize=8, loc="left")
-        figure.colorbar(shown, ax=row[1], fraction=0.046, pad=0.03).ax.tick_params(labelsize=6)
-        row[2].imshow(shown_image.mean(-1) if shown_image.ndim == 3 else shown_image, vmin=0, vmax=1, cmap="gray")
-        row[2].imshow(flat, alpha=0.6, interpolation="nearest", **scale)
-        row[2].set_title("over the image", fontsize=8, loc="left")
-        for axis in row:
-            axis.set_axis_off()
+
+    blocks: Sequence[Sequence[Tile]]
+    caption: str
+    description: str
+    columns: int = 6
+    facts: Mapping[str, str] | None = None
+    width: float = WIDTH
+
+
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """A tile, the inches from the left edge, and its text cut into lines."""
+
+    tile: Tile
+    left: float
+    head: list[str]
+    foot: list[str]
+
+
+def write_heat_sheet(path: Path, sheet: HeatSheet) -> None:
+    """Draw the sheet as the PNG file `path`. Its text chunks hold the caption, the description and the facts.
+
+    Names of classes and files are drawn as text, whatever they hold; what cannot be seen is written as <U+202E>.
+    """
+    figure = _figure(sheet)
+    texts = {"Description": sheet.description, "Caption": sheet.caption, **(sheet.facts or {})}
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=140)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a letter that the font lacks is drawn as a box
+        metadata = {key: visible(text) for key, text in texts.items()}
+        figure.savefig(buffer, format="png", dpi=DPI, metadata=metadata)
     atomic_write(path, lambda file: file.write(buffer.getbuffer()))
+
+
+def _figure(sheet: HeatSheet) -> Figure:
+    lines = _lines(sheet.blocks, sheet.columns)
+    most = max(map(len, sheet.blocks), default=1)
+    across = max((sum(map(len, line)) for line in lines), default=1)
+    blocks = max((len(line) for line in lines), default=1)
+    gaps = 2 * MARGIN + (across - 1) * GAP + (blocks - 1) * (BLOCK_GAP - GAP)
+    width = min(sheet.width, max(NARROW, across * LARGEST + gaps))
+    side = min(LARGEST, (width - gaps) / across)
+    rows = _without_repeats([_placed(line, side) for line in lines], most)
+    heights = [_height(row, side) for row in rows]
+    caption = textwrap.wrap(visible(sheet.caption), max(20, int((width - 2 * MARGIN) / (LETTER * 0.93))))
+    scales = list(dict.fromkeys(tile.scale.signed for block in sheet.blocks for tile in block if tile.scale))
+    beside = 2 if width > 6 else 1  # legends in a line
+    legend = 0.2 * -(-len(scales) // beside)
+    total = sum(heights) + legend + LINE * len(caption) + 2 * MARGIN
+    figure = Figure(figsize=(width, total), facecolor="white")
+    top = total - MARGIN
+    for row, height in zip(rows, heights, strict=True):
+        _draw_row(figure, row, top, side)
+        top -= height
+    for position, signed in enumerate(scales):
+        left = MARGIN + position % beside * 0.5 * (width - 2 * MARGIN)
+        _draw_legend(figure, signed, left, top - 0.06 - 0.2 * (position // beside))
+    style = {"fontsize": SIZE * 0.93, "color": QUIET, "va": "top", "linespacing": 1.2}
+    _write(figure, MARGIN, top - legend, caption, style)
+    return figure
+
+
+def _lines(blocks: Sequence[Sequence[Tile]], columns: int) -> list[list[Sequence[Tile]]]:
+    """The blocks in lines of at most `columns` tiles: several to a line where they fit, cut where one does not."""
+    most = max(map(len, blocks), default=1)
+    if most > columns:
+        return [[block[start : start + columns]] for block in blocks for start in range(0, len(block), columns)]
+    each = max(1, columns // most)
+    return [list(blocks[start : start + each]) for start in range(0, len(blocks), each)]
+
+
+def _placed(line: Sequence[Sequence[Tile]], side: float) -> list[_Placed]:
+    letters = max(6, int(side / LETTER))
+    placed, left = [], MARGIN
+    for block in line:
+        for tile in block:
+            placed.append(_Placed(tile, left, _wrapped(tile.head, letters), _wrapped(tile.foot, letters)))
+            left += side + GAP
+        left += BLOCK_GAP - GAP
+    return placed
+
+
+def _wrapped(text: str, letters: int) -> list[str]:
+    """The lines of a text, each cut at blanks where it is too long; of too many, the last ends in ".."."""
+    lines = [part for line in visible(text).split("\n") for part in textwrap.wrap(line, letters)]
+    if len(lines) <= MOST_LINES:
+        return lines
+    return [*lines[: MOST_LINES - 1], lines[MOST_LINES - 1][: letters - 2] + ".."]
+
+
+def _without_repeats(rows: list[list[_Placed]], most: int) -> list[list[_Placed]]:
+    """Without a head that stands already above the tile, in the same column of the line before."""
+    told: dict[int, list[str]] = {}
+    shown = []
+    for row in rows:
+        shown.append(
+            [replace(at, head=[]) if told.get(column) == at.head else at for column, at in enumerate(row)]
+            if most > 1
+            else row
+        )
+        told |= {column: at.head for column, at in enumerate(row)}
+    return shown
+
+
+def _height(row: Sequence[_Placed], side: float) -> float:
+    heads, feet = (max((len(text) for text in texts), default=0) for texts in _texts(row))
+    return heads * LINE + max(_aspect(at.tile) for at in row) * side + feet * LINE + 2 * GAP
+
+
+def _texts(row: Sequence[_Placed]) -> tuple[list[list[str]], list[list[str]]]:
+    return [at.head for at in row], [at.foot for at in row]
+
+
+def _aspect(tile: Tile) -> float:
+    height, width = tile.pixels.shape[:2]
+    return float(height / width)
+
+
+def _draw_row(figure: Figure, row: Sequence[_Placed], top: float, side: float) -> None:
+    width, total = figure.get_size_inches()
+    heads = max(len(at.head) for at in row)
+    for at in row:
+        height = side * _aspect(at.tile)
+        bottom = top - heads * LINE - 0.03 - height
+        axes = figure.add_axes((at.left / width, bottom / total, side / width, height / total))
+        axes.imshow(at.tile.pixels, vmin=0, vmax=1, interpolation="antialiased", aspect="auto")
+        axes.set_axis_off()
+        style = {"fontsize": SIZE, "color": INK, "linespacing": 1.15}
+        _write(figure, at.left, bottom + height + 0.03, at.head, {**style, "va": "bottom"})
+        _write(figure, at.left, bottom - 0.03, at.foot, {**style, "va": "top", "color": QUIET})
+
+
+def _draw_legend(figure: Figure, signed: bool, left: float, top: float) -> None:
+    """A strip of the colours with what their ends mean."""
+    width, total = figure.get_size_inches()
+    before = "against" if signed else "none"
+    after = (
+        f"for (ends at the {PERCENTILE}th percentile)"
+        if signed
+        else f"evidence (ends at the {PERCENTILE}th percentile)"
+    )
+    strip = min(1.1, 0.2 * width)
+    start = left + LETTER * (len(before) + 1)
+    axes = figure.add_axes((start / width, (top - 0.05) / total, strip / width, 0.1 / total))
+    colours = mpl.colormaps[Scale(1.0, signed).colours](np.linspace(0, 1, 256))[None, :, :3]
+    axes.imshow(colours, aspect="auto", interpolation="nearest")
+    axes.set_axis_off()
+    style = {"fontsize": SIZE * 0.93, "color": QUIET, "va": "center"}
+    _write(figure, left, top, [before], style)
+    _write(figure, start + strip + LETTER, top, [after], style)
+
+
+def _write(figure: Figure, left: float, y: float, lines: Sequence[str], style: Mapping[str, object]) -> None:
+    if lines:
+        width, total = figure.get_size_inches()
+        figure.text(left / width, y / total, "\n".join(lines), parse_math=False, **style)  # type: ignore[arg-type]
