@@ -2,10 +2,10 @@
 
     python -m benchmarks.faithfulness --model torchvision:squeezenet1_1 --weights W.safetensors --photos FOLDER
 
-For each method: the area under the deletion curve (metrics/deletion.py, probability of the predicted class, blurred
-baseline), on how many photos it is smaller than that of two random maps, and the cascading weight randomisation
-(metrics/randomisation.py). One random map draws every pixel, the other a coarse grid that is enlarged: removing single
-pixels makes a pattern of its own that networks take badly, so a smooth map is to be compared with a smooth one.
+For each method: the area under the deletion curve (metrics/deletion.py: raw score of the predicted class, removed
+pixels filled in from their surroundings), on how many photos it is smaller than that of two random maps, and the
+cascading weight randomisation (metrics/randomisation.py). One random map draws every pixel, the other a coarse grid
+that is enlarged: it takes whole places away at a time, as a class activation map does.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from advbench.core.draws import Draws
+from advbench.core.targets import logit
 from advbench.datasets.images import read_image
 from advbench.metrics.deletion import deletion
 from advbench.metrics.randomisation import randomisation
@@ -112,7 +113,9 @@ def strengths(name: str, model: nn.Module, x: Tensor, y: Tensor, draws: Draws) -
 
 def _areas(model: nn.Module, x: Tensor, y: Tensor, heat: Tensor, steps: int) -> Tensor:
     parts = [
-        deletion(model, x[rows], y[rows], heat[rows], draws=Draws(0, rows), steps=steps, baseline="blur").area
+        deletion(
+            model, x[rows], logit(y[rows]), heat[rows], draws=Draws(0, rows), steps=steps, baseline="surroundings"
+        ).area
         for rows in tqdm(torch.split(torch.arange(len(x)), AT_A_TIME), desc="deletion")
     ]
     return torch.cat(parts)

@@ -17,7 +17,7 @@ def deletion(
     *,
     draws: Draws | None = None,
     steps: int = 50,
-    baseline: float | str = 0.5,
+    baseline: float | str = "surroundings",
     sigma: float = 10.0,
     normalise: bool = False,
 ) -> Curve:
@@ -26,9 +26,11 @@ def deletion(
     y: classes (B,), meaning their probability as in the paper (section 4.2), or a target. heat (B, 1 or C, H, W):
     channels are summed as they stand, so take absolute values of a gradient first. steps: equal shares of the pixels,
     the curve has one point more: the first is the score of x, the last that of the hidden image. baseline: a number in
-    input units (0.5: grey), "mean" or "blur" with standard deviation `sigma` pixels. normalise: 1 is the score of x and
-    0 that of the hidden image, clipped, so that any score has an area in [0, 1]; nan where x scores no higher.
-    Equal pixels go in a random order from `draws`. The model is left as it came.
+    input units (0.5: grey), "mean", "blur" with standard deviation `sigma` pixels, or "surroundings": filled in from
+    what is still seen (`core.fill_in`), so that the mask itself shows as little as possible. With the others, scattered
+    pixels make a pattern that networks take badly whatever it hides, and a random map does well. normalise: 1 is the
+    score of x and 0 that of the hidden image, clipped, so that any score has an area in [0, 1]; nan where x scores no
+    higher. Equal pixels go in a random order from `draws`. The model is left as it came.
     """
     ranks = pixel_ranks(heat, draws)
     return hiding_curve(

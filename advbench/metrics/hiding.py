@@ -5,6 +5,7 @@ Petsiuk et al. 2018, arXiv:1806.07421, section 4.2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from advbench.core.blank import blank
 from advbench.core.draws import Draws
+from advbench.core.fill_in import filled_in
 from advbench.core.gradients import frozen
 from advbench.core.passes import brisk_layout, brisk_pieces
 from advbench.core.scoring import all_rows, scores_at, turns
@@ -65,14 +67,12 @@ def hiding_curve(
     counts = _counts(x.shape[2] * x.shape[3], steps)
     with frozen(model), brisk_pieces(x):
         layout = brisk_layout(model, x)
-        first = x.detach().contiguous(memory_format=layout)
-        last = blank(x, baseline, sigma).contiguous(memory_format=layout)
-        if way == "insert":
-            first, last = last, first
+        hide = _hider(x.detach(), baseline, sigma)
         parts = []
         for turn in turns(len(counts), len(x)):
-            mixed = [torch.where((ranks < counts[i])[:, None], last, first) for i in turn]
-            found = scores_at(model, torch.cat(mixed), target, all_rows(x).repeat(len(turn)))
+            masks = [ranks < counts[i] if way == "delete" else ranks >= counts[i] for i in turn]
+            mixed = torch.cat([hide(mask) for mask in masks]).contiguous(memory_format=layout)
+            found = scores_at(model, mixed, target, all_rows(x).repeat(len(turn)))
             parts.append(found.double().reshape(len(turn), len(x)))
     score = torch.cat(parts).T  # (B, S + 1)
     fractions = torch.tensor(counts, device=x.device).double() / max(1, x.shape[2] * x.shape[3])
@@ -80,6 +80,14 @@ def hiding_curve(
         shown, hidden = (score[:, 0], score[:, -1]) if way == "delete" else (score[:, -1], score[:, 0])
         score = _between(score, hidden[:, None], shown[:, None])
     return Curve(fractions, score, torch.trapezoid(score, fractions, dim=1))
+
+
+def _hider(x: Tensor, baseline: float | str, sigma: float) -> Callable[[Tensor], Tensor]:
+    """Hidden pixels (B, H, W) bool -> x (B, C, H, W) with something else in their place."""
+    if baseline == "surroundings":
+        return lambda hidden: filled_in(x, hidden)
+    other = blank(x, baseline, sigma)
+    return lambda hidden: torch.where(hidden[:, None], other, x)
 
 
 def _counts(pixels: int, steps: int) -> list[int]:

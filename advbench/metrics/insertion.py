@@ -17,15 +17,14 @@ def insertion(
     *,
     draws: Draws | None = None,
     steps: int = 50,
-    baseline: float | str = "blur",
+    baseline: float | str = "surroundings",
     sigma: float = 10.0,
     normalise: bool = False,
 ) -> Curve:
     """The score while the pixels of x (B, C, H, W) appear on the hidden image in falling order of heat; large is good.
 
-    Parameters as in `metrics.deletion.deletion`. The baseline is a blur by default, as in the paper (section 4.2): a
-    pixel on a plain ground is an edge that the photo does not have. The first point is the score of the hidden image,
-    the last that of x.
+    Parameters as in `metrics.deletion.deletion`; "blur" is the paper's baseline (section 4.2). The first point is the
+    score of the hidden image, the last that of x.
     """
     ranks = pixel_ranks(heat, draws)
     return hiding_curve(

@@ -33,15 +33,23 @@ class Planted(nn.Module):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 6), st.integers(1, 5), st.integers(1, 9), st.integers(0, 10**6))
-def test_deleting_an_order_is_inserting_the_reversed_one_backwards(rows: int, half: int, steps: int, seed: int) -> None:
+@given(
+    st.sampled_from(["mean", "surroundings"]),
+    st.integers(1, 6),
+    st.integers(1, 5),
+    st.integers(1, 9),
+    st.integers(0, 10**6),
+)
+def test_deleting_an_order_is_inserting_the_reversed_one_backwards(
+    baseline: str, rows: int, half: int, steps: int, seed: int
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(3, 2, rows, 2 * half, generator=generator).double()
     order = torch.stack([torch.randperm(rows * 2 * half, generator=generator) for _ in range(3)])
     heat = order.reshape(3, 1, rows, 2 * half).double()
     y = torch.tensor([0, 2, 1])
-    gone = deletion(net(), x, y, heat, steps=steps, baseline="mean")
-    back = insertion(net(), x, y, -heat, steps=steps, baseline="mean")
+    gone = deletion(net(), x, y, heat, steps=steps, baseline=baseline)
+    back = insertion(net(), x, y, -heat, steps=steps, baseline=baseline)
     assert torch.allclose(gone.score, back.score.flip(1), atol=1e-12)
     assert torch.allclose(gone.area, back.area, atol=1e-12)
 
