@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 import torch
@@ -15,13 +13,13 @@ from torch import Tensor, nn
 
 from advbench.attributions.explain import explain
 from advbench.bench.asked_scores import Asked
-from advbench.bench.parameters import alternatives, arguments, as_json
-from advbench.bench.yaml_loader import Node
+from advbench.bench.given import given as given_value
+from advbench.bench.parameters import as_json
 from advbench.core.default_layer import default_layer
 from advbench.core.draws import Draws
 from advbench.core.targets import Target, as_target
 from advbench.metrics.randomisation import forget, layers_from_the_top
-from advbench.registry import ATTRIBUTIONS, AttackInfo, AttributionInfo, Entry, nearest
+from advbench.registry import ATTRIBUTIONS, AttributionInfo, Entry, nearest
 from advbench.types import ConfigError, Json
 
 PIECE = 8  # samples that go to a method in one call
@@ -113,7 +111,7 @@ def methods(names: Sequence[str], given: Mapping[str, Json], *, layer: str | Non
         for key, value in wanted.items():
             of, _, parameter = key.rpartition(".")
             if of in ("", name) and parameter in entry.parameters():
-                own[parameter] = _checked(entry, parameter, value)
+                own[parameter] = given_value(entry.name, entry.parameters()[parameter], value)
                 used.add(key)
         made.append(Method(entry, own, net))
     for key in wanted:
@@ -132,26 +130,6 @@ def _on_net(text: str, nets: int) -> tuple[str, int]:
     if not (place.isdigit() and 1 <= int(place) <= nets):
         raise ConfigError(f"{text}: behind the @ stands which --model, 1 .. {nets}, got {place!r}")
     return name, int(place) - 1
-
-
-def _checked(entry: Entry[AttributionInfo], name: str, value: Json) -> object:
-    """`value` as an argument of the method's parameter `name`, if it fits its annotation."""
-    try:
-        points = alternatives(_node(value, f"{entry.name}.{name}"), entry.parameters()[name], {})
-    except ConfigError as problem:
-        raise ConfigError(re.sub(r"^:0: ", "--param ", str(problem))) from None
-    if len(points) != 1:
-        raise ConfigError(f"--param {entry.name}.{name}: one value is expected, got {len(points)}")
-    # Only the signature is read, which is the same for every kind of registered function.
-    return arguments(cast("Entry[AttackInfo]", entry), {name: points[0]})[name]
-
-
-def _node(value: Json, path: str) -> Node:
-    if isinstance(value, list | tuple):
-        return Node(tuple(_node(item, path) for item in value), str(value), "", 0, path)
-    if value is None or isinstance(value, bool | int | float | str):
-        return Node(value, str(value), "", 0, path)
-    raise ConfigError(f"--param {path}: a plain value or a list is expected")
 
 
 def maps_of(question: Question, method: Method, net: nn.Module, asked: Asked) -> list[Tensor]:

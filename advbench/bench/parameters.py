@@ -189,11 +189,12 @@ def arguments(
     filled in, a file its Path, a list a tuple.
     """
     annotations = {name: parameter.annotation for name, parameter in entry.parameters().items()}
-    values = {name: _argument(value, annotations[name]) for name, value in params.items()}
+    values = {name: argument(value, annotations[name]) for name, value in params.items()}
     return values | ({"substitute": substitute} if substitute is not None else {})
 
 
-def _argument(value: Json, annotation: object) -> object:
+def argument(value: Json, annotation: object) -> object:
+    """A resolved value as the Python argument of a parameter with this annotation."""
     match value:
         case {"path": str(path), "sha256": _}:
             return Path(path)
@@ -203,7 +204,7 @@ def _argument(value: Json, annotation: object) -> object:
         case "inf" | "-inf" if float in _members(annotation):
             return float(value)
         case list() | tuple():
-            return tuple(_argument(item, float) if item in ("inf", "-inf") else _argument(item, str) for item in value)
+            return tuple(argument(item, float) if item in ("inf", "-inf") else argument(item, str) for item in value)
         case _:
             return value
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from advbench.bench.parameters import alternatives, arguments
-from advbench.bench.yaml_loader import Node
+from advbench.bench.given import given
 from advbench.core.draws import Draws
-from advbench.registry import SYNTHESES, AttackInfo, Entry, SynthesisInfo, nearest
+from advbench.registry import SYNTHESES, Entry, SynthesisInfo, nearest
 from advbench.types import ConfigError, Json
 
 
@@ -43,6 +40,7 @@ PLACES: Mapping[str, tuple[str, str]] = {
     "guide": ("guide", "--guide"),
     "images": ("images", "--images"),
     "network": ("network", "--network"),
+    "generator": ("network", "--network"),
     "target": ("target", "--target"),
     "layers": ("target", "--target"),
     "layer": ("target", "--target"),
@@ -58,11 +56,11 @@ def make(method: str, materials: Materials, params: Mapping[str, Json], *, seed:
     missing, what the method has no use for, and values that do not fit.
     """
     entry = SYNTHESES[method]
-    given = arguments_of(entry, materials, params)
+    arguments = arguments_of(entry, materials, params)
     device = next((p.device for p in materials.model.parameters()), None) if materials.model is not None else None
     many = 1 if materials.image is None else len(materials.image)
     draws = Draws(seed, torch.arange(max(count, many), device=device))
-    made = entry.function(**given, draws=draws)
+    made = entry.function(**arguments, draws=draws)
     assert isinstance(made, Tensor)
     return made
 
@@ -91,7 +89,7 @@ def arguments_of(entry: Entry[SynthesisInfo], materials: Materials, params: Mapp
             raise ConfigError(
                 f"{entry.name} has no parameter {name!r}; {nearest(name, settable)}It has: {', '.join(settable)}"
             )
-        found[name] = _checked(entry, name, own[name], value)
+        found[name] = given(entry.name, own[name], value)
     return found
 
 
@@ -109,22 +107,3 @@ def _refuse_unused(entry: Entry[SynthesisInfo], materials: Materials, used: set[
         value = getattr(materials, what)
         if what not in used | {"model", "shape"} and value is not None and value != ():
             raise ConfigError(f"{entry.name} has no use for {option}")
-
-
-def _checked(entry: Entry[SynthesisInfo], name: str, parameter: inspect.Parameter, value: Json) -> object:
-    try:
-        points = alternatives(_node(value, f"{entry.name}.{name}"), parameter, {})
-    except ConfigError as problem:
-        raise ConfigError(re.sub(r"^:0: ", "--param ", str(problem))) from None
-    if len(points) != 1:
-        raise ConfigError(f"--param {entry.name}.{name}: one value is expected, got {len(points)}")
-    # Only the signature is read, which is the same for every kind of registered function.
-    return arguments(cast("Entry[AttackInfo]", entry), {name: points[0]})[name]
-
-
-def _node(value: Json, path: str) -> Node:
-    if isinstance(value, list | tuple):
-        return Node(tuple(_node(item, path) for item in value), str(value), "", 0, path)
-    if value is None or isinstance(value, bool | int | float | str):
-        return Node(value, str(value), "", 0, path)
-    raise ConfigError(f"--param {path}: a plain value or a list is expected")
