@@ -41,19 +41,29 @@ def remembered(old: Curvature, move: Tensor, turn: Tensor) -> Curvature:
 def newton_like(known: Curvature, grad: Tensor) -> Tensor:
     """The approximate inverse Hessian times grad (A, ...): algorithm 7.4; grad itself where nothing is known."""
     moves, turns, inverse = known
-    q, weights = grad.flatten(1), []
+    # In place: of a picture, q and each of the pairs are megabytes.
+    q, weights = grad.flatten(1).clone(), []
     for i in reversed(range(moves.shape[1])):
-        weight = inverse[:, i] * (moves[:, i] * q).sum(1)
-        q = q - weight[:, None] * turns[:, i]
+        weight = inverse[:, i] * _dot(moves[:, i], q)
+        q.addcmul_(weight[:, None], turns[:, i], value=-1.0)
         weights.append(weight)
     newest = inverse[:, -1] > 0
     scale = (inverse[:, -1] * turns[:, -1].square().sum(1)).clamp_min(torch.finfo(grad.dtype).tiny)
-    q = q * torch.where(newest, 1.0 / scale, 1.0)[:, None]
+    q.mul_(torch.where(newest, 1.0 / scale, 1.0)[:, None])
     for i, weight in zip(range(moves.shape[1]), reversed(weights), strict=True):
-        q = q + (weight - inverse[:, i] * (turns[:, i] * q).sum(1))[:, None] * moves[:, i]
+        q.addcmul_((weight - inverse[:, i] * _dot(turns[:, i], q))[:, None], moves[:, i])
     return q.reshape(grad.shape)
 
 
 def _push(memory: Tensor, item: Tensor, keep: Tensor) -> Tensor:
     """The memory (A, m, D) with item (A, D) as its newest entry where `keep` (A,)."""
-    return torch.where(keep[:, None, None], torch.cat([memory[:, 1:], item[:, None]], 1), memory)
+    pushed = torch.cat([memory[:, 1:], item[:, None]], 1)
+    # On a GPU the question would cost more than the copy.
+    if memory.device.type == "cpu" and bool(keep.all()):
+        return pushed
+    return torch.where(keep[:, None, None], pushed, memory)
+
+
+def _dot(first: Tensor, second: Tensor) -> Tensor:
+    """Row by row: (A, D) and (A, D) -> (A,)."""
+    return torch.bmm(first[:, None], second[:, :, None])[:, 0, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 
 from advbench.types import ConfigError
@@ -15,9 +16,22 @@ def gram(maps: Tensor) -> Tensor:
     Divided by H W, so that images of different sizes compare. Where the channels are does not matter: any permutation
     of the positions has the same Gram matrix.
     """
-    flat = maps.flatten(2)  # (B, C, M)
-    # The division is on the small side; of an empty map nothing is left to divide.
-    return flat @ flat.transpose(1, 2) / max(1, flat.shape[2])
+    return _Gram.apply(maps.flatten(2))  # type: ignore[no-any-return]
+
+
+class _Gram(torch.autograd.Function):
+    """F F^T / M of F (B, C, M). Its gradient is one product, where that of a product of two matrices would be two."""
+
+    @staticmethod
+    def forward(context: torch.autograd.function.FunctionCtx, flat: Tensor) -> Tensor:
+        context.save_for_backward(flat)
+        return flat @ flat.transpose(1, 2) / max(1, flat.shape[2])
+
+    @staticmethod
+    def backward(context: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:
+        (flat,) = context.saved_tensors  # type: ignore[attr-defined]
+        product: Tensor = ((grad + grad.transpose(1, 2)) / max(1, flat.shape[2])) @ flat
+        return product
 
 
 def gram_distance(first: Tensor, second: Tensor) -> Tensor:

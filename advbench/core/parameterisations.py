@@ -60,15 +60,16 @@ def fourier(shape: tuple[int, int, int], *, decay: float = 1.0) -> Parameterisat
     shape. Olah et al. 2017, doi:10.23915/distill.00007.
     """
     sides, box = shape[1:], sigmoid()
+    weights = _weights(sides, decay)
 
     def encode(image: Tensor) -> Tensor:
         if tuple(image.shape[1:]) != shape:
             raise ValueError(f"fourier: made for images of shape {shape}, got {tuple(image.shape[1:])}")
         field = decorrelate_colours(box.encode(image)) / _CONTRAST
-        return torch.view_as_real(torch.fft.rfft2(field, norm="ortho") / _weights(sides, decay, image))
+        return torch.view_as_real(torch.fft.rfft2(field, norm="ortho") / weights.to(image))
 
     def decode(z: Tensor) -> Tensor:
-        spectrum = torch.view_as_complex(z) * _weights(sides, decay, z)
+        spectrum = torch.view_as_complex(z) * weights.to(z)
         # The size is given: an odd width could not be told from the number of frequencies.
         field = torch.fft.irfft2(spectrum, s=sides, norm="ortho")
         return box.decode(correlate_colours(_CONTRAST * field))
@@ -99,9 +100,9 @@ def _colour_matrix() -> Tensor:
     return matrix / matrix.square().sum(0).amax().sqrt()
 
 
-def _weights(sides: tuple[int, int], decay: float, like: Tensor) -> Tensor:
-    """1 / f^decay (H, W // 2 + 1); frequency f in cycles per pixel, at least one cycle per longer side."""
+def _weights(sides: tuple[int, int], decay: float) -> Tensor:
+    """1 / f^decay (H, W // 2 + 1) float64; f in cycles per pixel, at least one cycle per longer side."""
     height, width = sides
-    down = torch.fft.fftfreq(height, dtype=like.dtype, device=like.device)[:, None]
-    across = torch.fft.rfftfreq(width, dtype=like.dtype, device=like.device)
+    down = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
+    across = torch.fft.rfftfreq(width, dtype=torch.float64)
     return torch.hypot(down, across).clamp_min(1.0 / max(sides)) ** -decay

@@ -47,17 +47,28 @@ def edge_energy(padding: Literal["zeros", "replicate"] = "zeros") -> Prior:
     image has energy 0. Fleuret, Deep learning course, lecture 9.4 (fleuret.org/dlc).
     """
     row = torch.exp(-0.5 * torch.arange(-2.0, 3.0).square())
-    gaussian = torch.outer(row, row) / row.sum().square()
+    row = row / row.sum()
     mode = "constant" if padding == "zeros" else "replicate"
 
     def prior(z: Tensor) -> Tensor:
-        kernel = gaussian.to(z)[None, None]
-        planes = z.flatten(0, 1)[:, None]  # (A * C, 1, H, W)
+        planes = z.contiguous().flatten(0, 1)[:, None]  # (A * C, 1, H, W)
         energy = z.new_zeros(len(planes))
         while min(planes.shape[2:]) > 5:
-            blurred = functional.conv2d(functional.pad(planes, (2, 2, 2, 2), mode=mode), kernel)
+            wide = functional.pad(planes, (2, 2, 2, 2), mode=mode)
+            # The Gaussian is separable, and five shifts are faster than a convolution of single planes.
+            blurred = _weighed(_weighed(wide, row, 2), row, 3)
             energy = energy + (planes - blurred).square().flatten(1).sum(1)
             planes = functional.avg_pool2d(functional.pad(planes, (1, 1, 1, 1), mode=mode), 2)
         return energy.reshape(z.shape[:2]).sum(1)
 
     return prior
+
+
+def _weighed(z: Tensor, weights: Tensor, dim: int) -> Tensor:
+    """The convolution of z with the symmetric, odd number of weights along dim, without padding."""
+    middle = len(weights) // 2
+    size = z.shape[dim] - 2 * middle
+    total = float(weights[middle]) * z.narrow(dim, middle, size)
+    for i in range(middle):
+        total = total + float(weights[i]) * (z.narrow(dim, i, size) + z.narrow(dim, 2 * middle - i, size))
+    return total

@@ -13,6 +13,7 @@ from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.journal import shown_by
 from advbench.core.keep import Keep, keep_latest
+from advbench.core.memory_order import wanted_order
 from advbench.core.objectives import Objective
 from advbench.core.parameterisations import Parameterisation, pixels
 from advbench.core.priors import Prior
@@ -66,9 +67,11 @@ def render(
 
 def raising(model: nn.Module, target: Target, probe: Tensor) -> Objective:
     """Raise the target's score; never reached. probe (1, C, H, W): an image like those to come."""
-    partial = None if target.whole else Partial(model, target.layers, probe)
+    ordered = wanted_order(model, probe)
+    partial = None if target.whole else Partial(model, target.layers, ordered(probe))
 
     def objective(z: Tensor, rows: Tensor) -> Evaluation:
+        z = ordered(z)
         if partial is None:
             value = scores(model, z, target, rows)
         else:

@@ -1,0 +1,68 @@
+"""Targets that compare what layers see in a picture with what they saw in others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from advbench.core.activations import Partial
+from advbench.core.gradients import frozen
+from advbench.core.targets import Reading, Target
+from advbench.types import ConfigError
+
+Distance = Callable[[Tensor, Tensor], Tensor]  # maps (A, C, H, W) of the rows (A,) -> (A,)
+
+
+class Term(NamedTuple):
+    """What is to become small: a distance of a layer's maps, times a weight per sample (B,)."""
+
+    layer: str
+    weight: Tensor
+    distance: Distance
+
+
+def features(model: nn.Module, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """What the layers put out for image (B, 3, H, W), without graph; the pass ends behind the last of them."""
+    with frozen(model), torch.no_grad():
+        return Partial(model, layers, image[:1])(image)
+
+
+def distances_at(maps: Mapping[str, Tensor], distances: Mapping[str, Distance]) -> dict[str, Tensor]:
+    """Each layer's distance (B,) for the whole batch's maps."""
+    rows = {layer: torch.arange(len(maps[layer]), device=maps[layer].device) for layer in distances}
+    return {layer: distance(maps[layer], rows[layer]) for layer, distance in distances.items()}
+
+
+def nearness(terms: Sequence[Term], name: str) -> Target:
+    """Minus the sum of the terms."""
+
+    def read(reading: Reading) -> Tensor:
+        rows = reading.rows
+        return -torch.stack(
+            [term.weight[rows] * term.distance(reading.layers[term.layer], rows) for term in terms]
+        ).sum(0)
+
+    return Target(read, tuple(dict.fromkeys(term.layer for term in terms)), name, whole=False)
+
+
+def balanced(values: Mapping[str, Tensor], shares: Mapping[str, float]) -> dict[str, Tensor]:
+    """Weights with which the values (B,) of layers, from a first look, sum to 1 in these shares; 0 for a value of 0."""
+    whole = sum(shares.values())
+    return {layer: _inverse(value) * (shares[layer] / whole) for layer, value in values.items()}
+
+
+def _inverse(value: Tensor) -> Tensor:
+    return torch.where(value > 0, 1.0 / torch.where(value > 0, value, 1.0), 0.0)
+
+
+def shares_of(layers: Sequence[str], weights: Sequence[float]) -> dict[str, float]:
+    """Weights by layer, equal ones if none are given. Raises ConfigError for another number of them, or negative."""
+    given = list(weights) or [1.0] * len(layers)
+    if len(given) != len(layers):
+        raise ConfigError(f"{len(given)} weights for {len(layers)} layers ({', '.join(layers)})")
+    if min(given) < 0 or max(given) == 0:
+        raise ConfigError(f"weights must not be negative, and not all 0, got {given}")
+    return dict(zip(layers, given, strict=True))

@@ -1,0 +1,22 @@
+"""Average pooling that is as strong as the maximum pooling in whose place it stands."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class CompensatedPool(nn.Module):
+    """Averages over the windows of a maximum pooling, times `strength`. `side` is that of its last output."""
+
+    def __init__(self, maximum: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.maximum, self.strength, self.side = maximum, 1.0, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        pool = self.maximum
+        average = functional.avg_pool2d(
+            x, pool.kernel_size, pool.stride, pool.padding, ceil_mode=pool.ceil_mode, count_include_pad=False
+        )
+        self.side = min(average.shape[2:])
+        return self.strength * average
