@@ -27,9 +27,7 @@ class FileJournal:
         if title.is_file() and any(folder.glob("phase-*.safetensors")):
             known = read_json(title)
             if known != {"identity": identity}:
-                raise ConfigError(
-                    f"{folder} holds another run, {known}; delete it or choose another --out"
-                )
+                raise ConfigError(f"{folder} holds another run, {known}; delete it or choose another --out")
         else:
             write_json(title, {"identity": identity})
 
