@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from advbench.attributions.cheaper import cheaper
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.scoring import all_rows, fitting_piece, score_gradient, turns
@@ -45,14 +46,15 @@ def expected_gradients(
     source = Draws(0, rows) if draws is None else draws
     known = None if references is None else references.detach().to(x)
     total = torch.zeros_like(x)
-    with torch.no_grad(), frozen(model):
+    net = cheaper(model, x, target, samples)
+    with torch.no_grad(), frozen(net):
         for turn in turns(samples, len(x), fitting_piece(x)):
             start = torch.stack([_baseline(source, known, x, k) for k in turn])  # (turn, B, C, H, W)
             inside = torch.stack([source.uniform((1, 1, 1), "place", k).to(x) for k in turn])
             part = torch.tensor(list(turn), device=x.device, dtype=x.dtype).reshape(-1, 1, 1, 1, 1)
             way = x - start
             z = torch.addcmul(start, (part + inside) / samples, way)
-            grad = score_gradient(model, z.flatten(0, 1), target, rows.repeat(len(turn)))[1]
+            grad = score_gradient(net, z.flatten(0, 1), target, rows.repeat(len(turn)))[1]
             total += way.mul_(grad.reshape(z.shape)).sum(0)
     return total / samples
 

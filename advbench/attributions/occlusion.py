@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from advbench.attributions.cheaper import cheaper
 from advbench.core.blank import blank, check_blank
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
@@ -45,13 +46,14 @@ def occlusion(
         raise ConfigError(f"occlusion: needs 1 <= stride <= window, got stride {stride} and window {window}")
     check_blank(baseline, "occlusion")
     rows, columns = (_spans(size, window, stride) for size in x.shape[2:])
-    with frozen(model), brisk_pieces(x):
-        layout = brisk_layout(model, x)
+    target = as_target(y)
+    net = cheaper(model, x, target, len(rows) * len(columns))
+    with frozen(net), brisk_pieces(x):
+        layout = brisk_layout(net, x)
         seen = x.detach().contiguous(memory_format=layout)
         cover = blank(x, baseline, window / 2).contiguous(memory_format=layout)
-        target = as_target(y)
-        hidden = _hidden_scores(model, seen, cover, target, [(down, across) for down in rows for across in columns])
-        value = hidden if remaining else scores_at(model, seen, target, all_rows(x))[:, None] - hidden
+        hidden = _hidden_scores(net, seen, cover, target, [(down, across) for down in rows for across in columns])
+        value = hidden if remaining else scores_at(net, seen, target, all_rows(x))[:, None] - hidden
     value = value.reshape(len(x), len(rows), len(columns))
     above, beside = _coverage(rows, x.shape[2], value), _coverage(columns, x.shape[3], value)
     total = torch.einsum("bij,ih,jw->bhw", value, above, beside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from advbench.attributions.cheaper import cheaper
 from advbench.core.draws import Draws
 from advbench.core.noisy_gradients import noisy_gradients
 from advbench.core.targets import Explained, as_target
@@ -32,5 +33,7 @@ def smooth_grad(
     draws: a sample's noise does not depend on the batch; without draws that of seed 0. Raises ConfigError if noise is
     negative or samples < 1.
     """
-    mean, variance = noisy_gradients(model, x, as_target(y), draws, noise=noise, samples=samples)
+    target = as_target(y)
+    net = cheaper(model, x, target, samples)
+    mean, variance = noisy_gradients(net, x, target, draws, noise=noise, samples=samples)
     return mean.square() + variance if squared else mean

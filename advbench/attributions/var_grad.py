@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from advbench.attributions.cheaper import cheaper
 from advbench.core.draws import Draws
 from advbench.core.noisy_gradients import noisy_gradients
 from advbench.core.targets import Explained, as_target
@@ -27,4 +28,6 @@ def var_grad(
     near x and is zero where the network is linear. Parameters, draws and errors are those of `smooth_grad`; y: classes
     (B,), meaning raw scores, or any target.
     """
-    return noisy_gradients(model, x, as_target(y), draws, noise=noise, samples=samples).variance
+    target = as_target(y)
+    net = cheaper(model, x, target, samples)
+    return noisy_gradients(net, x, target, draws, noise=noise, samples=samples).variance
