@@ -81,10 +81,14 @@ class SynthesisInfo:
 
 @dataclass(frozen=True)
 class DefenseInfo:
-    """A training defense is a loss, an inference defense wraps the model."""
+    """A training defense is a loss, an inference defense wraps the model.
+
+    radius: a training defense is against a threat; False if it trains for something else and needs no norm and eps.
+    """
 
     stage: Literal["training", "inference"]
     paper: str = ""
+    radius: bool = True
 
 
 @dataclass(frozen=True)
@@ -241,9 +245,11 @@ def synthesis(*, paper: str = "") -> Callable[[Function], Function]:
     return SYNTHESES.register(SynthesisInfo(paper))
 
 
-def defense(*, stage: Literal["training", "inference"], paper: str = "") -> Callable[[Function], Function]:
+def defense(
+    *, stage: Literal["training", "inference"], paper: str = "", radius: bool = True
+) -> Callable[[Function], Function]:
     """Register a loss `(model, x, y, threat, *, draws, ...) -> scalar` or a wrapper `(model, ...) -> model`."""
-    return DEFENSES.register(DefenseInfo(stage, paper))
+    return DEFENSES.register(DefenseInfo(stage, paper, radius))
 
 
 def model(*, paper: str = "") -> Callable[[Function], Function]:

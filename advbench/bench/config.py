@@ -22,10 +22,11 @@ __all__ = ["Choice", "DataChoice", "DefenseChoice", "Exclude", "Matrix", "ModelC
 
 KEYS = (
     *("schema", "question", "seed", "precision", "grid", "budget", "data", "models", "defenses", "threats"),
-    *("attacks", "controls", "explain", "exclude"),
+    *("attacks", "controls", "explain", "pictures", "exclude"),
 )
 Grid = Literal["every", "nested"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")  # the first of each is the default
+PICTURES = ("visualize", "dream", "inversion")
 GRIDS: tuple[Grid, ...] = ("every", "nested")
 Word = TypeVar("Word", bound=str)
 REQUIRED = ("question", "data", "models", "threats")
@@ -50,6 +51,7 @@ class Matrix:
     grid: Grid = "every"
     budget: int | None = None  # passes of a sample through the victim in one run of an attack
     allow_code: bool = False
+    pictures: tuple[str, ...] = ()  # of PICTURES
 
     @property
     def name(self) -> str:
@@ -91,6 +93,7 @@ def load_matrix(path: Path | str, *, allow_code: bool = False) -> Matrix:
         grid=_one_of(sections.get("grid"), GRIDS),
         budget=integer(sections, "budget", lowest=1) if "budget" in sections else None,
         allow_code=allow_code,
+        pictures=tuple(_picture(node) for node in each(sections.get("pictures"))),
     )
 
 
@@ -113,6 +116,13 @@ def _one_of(node: Node | None, allowed: tuple[Word, ...]) -> Word:
 def _explain(node: Node) -> str:
     with placing(node):
         return ATTRIBUTIONS[word(node)].name
+
+
+def _picture(node: Node) -> str:
+    name = word(node)
+    if name not in PICTURES:
+        raise node.error(f"must be of {', '.join(PICTURES)}, got {name!r}")
+    return name
 
 
 def _data(node: Node) -> DataChoice:

@@ -24,7 +24,7 @@ TRAINING = inspect.signature(Training, eval_str=True).parameters
 
 @dataclass(frozen=True)
 class DefenseChoice:
-    """One point of a defense entry. norm, eps: what a training defense trains against; training: how."""
+    """One point of a defense entry. norm, eps: what a training defense trains against, or None; training: how."""
 
     name: str
     params: Mapping[str, Json]
@@ -114,7 +114,7 @@ def read_defenses(node: Node | None, threats: Sequence[Threat], root: Node) -> t
 def _defense(item: Node, threats: Sequence[Threat]) -> list[DefenseChoice]:
     name, fields, owner = named(item)
     stage, own = _defense_parameters(name, replace(item, line=owner.line))
-    radius = _RADIUS if stage == "training" else {}
+    radius = _RADIUS if stage == "training" and DEFENSES[name].info.radius else {}
     parameters = {**TRAINING, **radius, **own}
     choices = []
     for point in expand_parameters(fields, parameters, owner, {Radius: _radii, Threat: _norms}):

@@ -47,17 +47,22 @@ def run_picture(asked: Asked, out: Path, *, every: int | None = None, preview: P
     The state of the run lies in the folder OUT.run until it is done: the same call goes on from there.
     """
     journal = FileJournal(out.with_name(f"{out.name}.run"), asked.key)
-    with _bars() as bar:
+    with progress() as bar:
 
         def watch(frame: Frame) -> None:
-            bar(frame)
+            bar(frame, "")
             if every and preview and frame.step % every == 0:
                 preview(f"phase-{frame.phase:02d}-step-{frame.step:04d}", frame.image())
 
-        with running(watch, journal):
-            images = make(asked.method, asked.materials, asked.params, seed=asked.seed, count=asked.count)
+        images = make_picture(asked, journal, watch)
     journal.clear()
     return images
+
+
+def make_picture(asked: Asked, journal: FileJournal, watch: Callable[[Frame], None]) -> Tensor:
+    """The pictures (B, C, H, W), from the state in the journal on; `watch` sees every step."""
+    with running(watch, journal):
+        return make(asked.method, asked.materials, asked.params, seed=asked.seed, count=asked.count)
 
 
 def picture_facts(asked: Asked) -> dict[str, str]:
@@ -72,21 +77,22 @@ def picture_facts(asked: Asked) -> dict[str, str]:
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[[Frame], None]]:
-    """A progress bar for each phase, on a terminal; a line per phase elsewhere."""
+def progress() -> Iterator[Callable[[Frame, str], None]]:
+    """A progress bar for each phase, on a terminal; a line per phase elsewhere. It hears of what it is a step."""
     bar: tqdm[NoReturn] | None = None
-    phase = -1
+    shown = ("", -1)
 
-    def show(frame: Frame) -> None:
-        nonlocal bar, phase
-        if frame.phase != phase:
+    def show(frame: Frame, what: str) -> None:
+        nonlocal bar, shown
+        if (what, frame.phase) != shown:
             if bar is not None:
                 bar.close()
-            phase = frame.phase
+            shown = (what, frame.phase)
+            name = f"{what}phase {frame.phase + 1}"
             quiet = not sys.stderr.isatty()
-            bar = tqdm(total=frame.steps, desc=f"phase {phase + 1}", leave=False, disable=quiet)
+            bar = tqdm(total=frame.steps, desc=name, leave=False, disable=quiet)
             if quiet:
-                print(f"phase {phase + 1}: {frame.steps} steps", file=sys.stderr)
+                print(f"{name}: {frame.steps} steps", file=sys.stderr)
         assert bar is not None
         bar.update(frame.step + 1 - bar.n)
         if not bar.disable and frame.step % 10 == 0:

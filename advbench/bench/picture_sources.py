@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from advbench.models.load import comes_trained, load_model
 from advbench.store import read_tensors
 from advbench.synthesis.feed_forward.adaptive import decoder_of
 from advbench.synthesis.feed_forward.networks import network_of
-from advbench.types import ConfigError
+from advbench.types import ConfigError, Json
 
 LONGEST = 512  # pixels of a picture's longer side, if nobody says another size
 _IMAGENET = ((3, 224, 224), 1000)
@@ -25,7 +26,10 @@ _IMAGENET = ((3, 224, 224), 1000)
 
 @dataclass(frozen=True)
 class Source:
-    """What was named; size: (H, W) or None. dataset: the data whose classes and image shape the model has."""
+    """What was named; size: (H, W) or None. dataset: the data whose classes and image shape the model has.
+
+    only_made: the size is that of the picture to be made; those given stay as large as they are.
+    """
 
     model: str | None = None
     weights: Path | None = None
@@ -38,6 +42,8 @@ class Source:
     network: Path | None = None
     target: str | None = None
     size: tuple[int, int] | None = None
+    model_params: Mapping[str, Json] = field(default_factory=dict)
+    only_made: bool = False
 
 
 def materials_of(source: Source, device: torch.device) -> Materials:
@@ -49,15 +55,23 @@ def materials_of(source: Source, device: torch.device) -> Materials:
     channels = shape[0]
     model = None
     if source.model is not None:
-        if not comes_trained(source.model, weights=source.weights):
+        if not comes_trained(source.model, weights=source.weights, params=source.model_params):
             raise ConfigError(f"{source.model} has no weights: an untrained net has seen nothing; give --weights")
         model = load_model(
-            source.model, shape=shape, classes=classes, weights=source.weights, allow_code=source.allow_code
+            source.model,
+            shape=shape,
+            classes=classes,
+            weights=source.weights,
+            allow_code=source.allow_code,
+            params=source.model_params,
         ).to(device)
+    elif source.model_params:
+        raise ConfigError("--model-param is a parameter of --model, which is not given")
     wanted = (channels, *source.size) if source.size else None
+    pictured = None if source.only_made else source.size
     return Materials(
         model=model,
-        image=read_pictures(source.pictures, channels, source.size).to(device) if source.pictures else None,
+        image=read_pictures(source.pictures, channels, pictured).to(device) if source.pictures else None,
         styles=tuple(read_pictures((file,), channels).to(device) for file in source.styles),
         guide=read_pictures((source.guide,), channels).to(device) if source.guide else None,
         images=read_pictures(pictures_in(source.folder), channels, _crop(source, shape)).to(device)
@@ -65,7 +79,7 @@ def materials_of(source: Source, device: torch.device) -> Materials:
         else None,
         network=None if source.network is None else read_network(source.network).to(device),
         target=source.target,
-        shape=wanted or (shape if source.dataset is not None else None),
+        shape=wanted or (shape if source.dataset is not None and not source.only_made else None),
     )
 
 

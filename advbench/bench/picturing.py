@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from advbench.bench.given import given
+from advbench.core.activations import module_named
 from advbench.core.draws import Draws
+from advbench.core.targets import parse_target
 from advbench.registry import SYNTHESES, Entry, SynthesisInfo, nearest
+from advbench.synthesis.visualize.generator import train_generator
 from advbench.types import ConfigError, Json
 
 
@@ -40,7 +43,7 @@ PLACES: Mapping[str, tuple[str, str]] = {
     "guide": ("guide", "--guide"),
     "images": ("images", "--images"),
     "network": ("network", "--network"),
-    "generator": ("network", "--network"),
+    "generator": ("images", "--images"),  # a decoder that is trained on them
     "target": ("target", "--target"),
     "layers": ("target", "--target"),
     "layer": ("target", "--target"),
@@ -60,6 +63,8 @@ def make(method: str, materials: Materials, params: Mapping[str, Json], *, seed:
     device = next((p.device for p in materials.model.parameters()), None) if materials.model is not None else None
     many = 1 if materials.image is None else len(materials.image)
     draws = Draws(seed, torch.arange(max(count, many), device=device))
+    if isinstance(photographs := arguments.get("generator"), Tensor):
+        arguments["generator"] = train_generator(photographs, seed=seed)
     made = entry.function(**arguments, draws=draws)
     assert isinstance(made, Tensor)
     return made
@@ -72,9 +77,13 @@ def arguments_of(entry: Entry[SynthesisInfo], materials: Materials, params: Mapp
     used: set[str] = set()
     for name, parameter in signature.items():
         what, option = PLACES.get(name, ("", ""))
+        if what == "target" and name != "target" and "target" in signature:
+            what = ""  # a layer beside a target is a parameter
         value = getattr(materials, what) if what else None
         if what and value is not None and value != ():
             found[name] = _fitted(name, value, parameter)
+            if name == "target" or (name == "layers" and "Target" in str(parameter.annotation)):
+                _check_target(str(value), materials.model)
             used.add(what)
         elif what and parameter.default is parameter.empty:
             if name == "model" and type(None) in getattr(parameter.annotation, "__args__", ()):
@@ -93,6 +102,11 @@ def arguments_of(entry: Entry[SynthesisInfo], materials: Materials, params: Mapp
     return found
 
 
+def sizes_itself(entry: Entry[SynthesisInfo]) -> bool:
+    """Whether the picture's size is a parameter of its own, apart from that of the images that are given."""
+    return "size" in inspect.signature(entry.function).parameters
+
+
 def _fitted(name: str, value: object, parameter: inspect.Parameter) -> object:
     """The value as the argument wants it: a size is the shape without channels, `layers` may be a list of names."""
     if name == "size":
@@ -100,6 +114,13 @@ def _fitted(name: str, value: object, parameter: inspect.Parameter) -> object:
     if name == "layers" and "Sequence" in str(parameter.annotation) and "Target" not in str(parameter.annotation):
         return tuple(str(value).replace(" ", "").split(","))
     return value
+
+
+def _check_target(text: str, model: nn.Module | None) -> None:
+    """Raises ConfigError for a target that is none, or that names a layer which the model has not."""
+    for layer in parse_target(text).layers:
+        if model is not None:
+            module_named(model, layer)
 
 
 def _refuse_unused(entry: Entry[SynthesisInfo], materials: Materials, used: set[str]) -> None:

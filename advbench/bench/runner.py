@@ -19,6 +19,7 @@ from advbench.bench.config import Matrix, load_matrix
 from advbench.bench.engines import ENGINES, Engine
 from advbench.bench.jobs import Job, Plan
 from advbench.bench.matrix import expand
+from advbench.bench.net_pictures import make_pictures
 from advbench.bench.obtaining import obtain_models
 from advbench.bench.progress import ended_line, robust_so_far
 from advbench.bench.provenance import without_home
@@ -97,6 +98,7 @@ def run(
             _write_plan(plan, place)
             for finished in _run_jobs(jobs, place, ENGINES[engine](workers, target), bars):
                 cells.append(finished)
+            make_pictures(jobs, plan.matrix.pictures, place)
         except interrupts.Interrupted as interrupt:
             return Tally(place.folder, len(jobs), tuple(cells), interrupt.signum)
         except DiskFullError as error:

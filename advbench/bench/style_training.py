@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -22,7 +22,7 @@ from advbench.synthesis.feed_forward.losses import Weights
 from advbench.synthesis.feed_forward.networks import Norm
 from advbench.synthesis.feed_forward.train_style import train_style
 from advbench.synthesis.feed_forward.training import Course, History, Watch
-from advbench.types import ConfigError
+from advbench.types import ConfigError, Json
 
 _AVERAGED = 20  # steps over which the first and the last loss are read: single batches scatter
 _ROOM = 2  # photographs are kept this many times as large as the crops, so that crops differ
@@ -41,6 +41,7 @@ class StyleJob:
     model: str
     images: Path
     weights: Path | None = None
+    dataset: str | None = None
     styles: tuple[Path, ...] = ()
     style_folder: Path | None = None
     steps: int = 1000
@@ -51,6 +52,7 @@ class StyleJob:
     norm: str = "instance"
     seed: int = 0
     allow_code: bool = False
+    model_params: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def course(self) -> Course:
@@ -68,7 +70,8 @@ def train_style_network(job: StyleJob, out: Path) -> tuple[float, float]:
     files = job.styles + (pictures_in(job.style_folder) if job.style_folder else ())
     if not files:
         raise ConfigError("train-style needs --style or --styles")
-    model = materials_of(Source(job.model, job.weights, allow_code=job.allow_code), torch.device("cpu")).model
+    source = Source(job.model, job.weights, job.dataset, allow_code=job.allow_code, model_params=job.model_params)
+    model = materials_of(source, torch.device("cpu")).model
     assert model is not None
     side = min(LONGEST, _ROOM * job.side)
     photos = _squares(pictures_in(job.images), side)

@@ -52,9 +52,7 @@ def _recipe(setting: Setting, model: ModelChoice, defense: DefenseChoice, label:
             "training part; give data.train, or weights for the model"
         )
     threat = None
-    if defense.stage == "training":
-        assert defense.norm is not None
-        assert defense.eps is not None
+    if defense.stage == "training" and defense.norm is not None and defense.eps is not None:
         threat = ThreatModel(defense.norm, float(defense.eps))
     return Recipe(
         spec=model.spec,

@@ -29,6 +29,7 @@ COMMANDS = {
     "picture": "advbench.cli.picture:picture",
     "train-style": "advbench.cli.train_style:train_style",
     "cue-conflict": "advbench.cli.cue_conflict:cue_conflict",
+    "cue-conflict-stimuli": "advbench.cli.cue_conflict_stimuli:cue_conflict_stimuli",
 }
 
 

@@ -36,7 +36,7 @@ def cue_conflict(
     """Count how often networks name the shape, how often the texture, on pictures where these differ.
 
     The folder --stimuli holds pictures and labels.csv with columns file, shape, texture (the published ones of Geirhos
-    et al. 2019, or your own: style transfer puts a texture on a shape).
+    et al. 2019, or those that `advbench cue-conflict-stimuli` paints of your own images).
     """
     from itertools import zip_longest
 
@@ -51,11 +51,11 @@ def cue_conflict(
     if len(weights) > len(specs):
         raise ConfigError(f"{len(weights)} --weights for {len(specs)} --model; give one for each, in order")
     known = None if groups is None else read_groups(groups)
-    size, names = 224, tuple(known or ())
+    size, names, channels = 224, tuple(known or ()), 3
     if dataset is not None:
         data = load_dataset(dataset)
-        size, names = data.shape[1], names or data.classes
-    shown = read_stimuli(stimuli, size=size, names=names)
+        (channels, size, _), names = data.shape, names or data.classes
+    shown = read_stimuli(stimuli, size=size, names=names, channels=channels, cropped=dataset is None)
     found = {}
     for spec, file in zip_longest(specs, weights):
         source = Source(spec, file, dataset, allow_code)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from advbench.datasets.images import read_image
 from advbench.registry import nearest
@@ -17,7 +18,7 @@ from advbench.types import ConfigError
 
 @dataclass(frozen=True, eq=False)
 class Stimuli:
-    """images (N, 3, size, size) in [0, 1]; shape, texture (N,) int64, indices into `names`; the files' names."""
+    """images (N, C, size, size) in [0, 1]; shape, texture (N,) int64, indices into `names`; the files' names."""
 
     images: Tensor
     shape: Tensor
@@ -26,11 +27,14 @@ class Stimuli:
     files: tuple[str, ...]
 
 
-def read_stimuli(folder: Path, *, size: int = 224, names: tuple[str, ...] = ()) -> Stimuli:
+def read_stimuli(
+    folder: Path, *, size: int = 224, names: tuple[str, ...] = (), channels: int = 3, cropped: bool = True
+) -> Stimuli:
     """The pictures that folder/labels.csv lists in columns file, shape and texture.
 
-    names: the classes in order; if empty, those that occur, sorted. Raises ConfigError for a missing file or column, a
-    class that is not among `names`, and what `read_image` refuses.
+    names: the classes in order; if empty, those that occur, sorted. channels: 1 takes the mean. cropped: pictures of
+    another size lose their border, as ImageNet's do in `datasets.images.fit`; False shrinks them whole. Raises
+    ConfigError for a missing file or column, a class that is not among `names`, and what `read_image` refuses.
     """
     rows = _read_labels(folder / "labels.csv")
     known = names or tuple(sorted({row[key] for row in rows for key in ("shape", "texture")}))
@@ -43,7 +47,7 @@ def read_stimuli(folder: Path, *, size: int = 224, names: tuple[str, ...] = ()) 
                     f"{folder / 'labels.csv'}:{number}: no class {row[key]!r}; {hint}all: {', '.join(known)}"
                 )
     return Stimuli(
-        images=torch.stack([read_image(folder / row["file"], size=size) for row in rows]),
+        images=torch.stack([_image(folder / row["file"], size, channels, cropped=cropped) for row in rows]),
         shape=torch.tensor([place[row["shape"]] for row in rows]),
         texture=torch.tensor([place[row["texture"]] for row in rows]),
         names=known,
@@ -64,6 +68,13 @@ def read_groups(file: Path) -> dict[str, list[int]]:
     if not fits:
         raise ConfigError(f"{file} must hold an object of class names with lists of class indices")
     return dict(groups)
+
+
+def _image(file: Path, size: int, channels: int, *, cropped: bool) -> Tensor:
+    picture = read_image(file, size=size if cropped else None)
+    if picture.shape[1:] != (size, size):
+        picture = interpolate(picture[None], (size, size), mode="bilinear", antialias=True)[0].clamp(0.0, 1.0)
+    return picture.mean(0, keepdim=True) if channels == 1 else picture
 
 
 def _read_labels(file: Path) -> list[dict[str, str]]:

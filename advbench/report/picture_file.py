@@ -35,7 +35,7 @@ def write_pictures(path: Path, images: Tensor, facts: Mapping[str, str], *, per_
     facts: text for the file (PNG chunks, GIF comment). Sheets are about as wide as high, pictures in reading order.
     """
     check_suffix(path)
-    frames = [_pixels(image) for image in images]
+    frames = [pixels_of(image) for image in images]
     if path.suffix.lower() == ".mp4":
         _write_video(path, frames, per_second)
         return
@@ -76,7 +76,8 @@ def sheet(frames: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return whole
 
 
-def _pixels(image: Tensor) -> NDArray[np.uint8]:
+def pixels_of(image: Tensor) -> NDArray[np.uint8]:
+    """image (C, H, W) in [0, 1] as (H, W, 3) bytes."""
     values = (255.0 * image.detach().cpu().float().clamp(0.0, 1.0)).round().byte()
     colours = values.expand(3, -1, -1) if len(values) == 1 else values[:3]
     pixels: NDArray[np.uint8] = colours.permute(1, 2, 0).contiguous().numpy()

@@ -18,6 +18,7 @@ from advbench.report.explanations import Explanations, explanations
 from advbench.report.findings import Finding, findings
 from advbench.report.gallery import RULE, Galleries, galleries, trajectories
 from advbench.report.gallery import Path as ClassPath
+from advbench.report.net_pictures import NetPictures, net_pictures
 from advbench.report.panel import Panel, Subject, panels
 from advbench.report.pictures import FACTOR
 from advbench.report.plots import Key, Plot, legend, plots
@@ -38,6 +39,7 @@ CONTENTS = (
     ("classes", "Classes"),
     ("gallery", "Gallery"),
     ("explanations", "Explanations"),
+    ("net-pictures", "Plain and robust nets"),
     ("trajectories", "Trajectories"),
     ("controls", "Controls"),
     ("transfer", "Transfer"),
@@ -74,6 +76,7 @@ class Part:
     classes: list[tuple[Subject, list[tables.ClassRow]]]
     galleries: Galleries
     explanations: Explanations
+    net_pictures: NetPictures
     trajectories: list[tuple[str, list[ClassPath]]]  # by cell key
     costs: list[records.CostRow]
     parameters: list[tuple[str, str, str, str]]
@@ -119,6 +122,7 @@ def _part(matrix: StoredMatrix, prefix: str, anchored: set[str]) -> Part:
         classes=[(s, rows) for s in order if (rows := tables.class_rows(views, s))],
         galleries=Galleries((), ""),
         explanations=explanations(views, order),
+        net_pictures=net_pictures(matrix),
         trajectories=list(paths.items()),
         costs=records.cost_rows(matrix),
         parameters=records.parameter_rows(matrix),

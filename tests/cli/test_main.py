@@ -39,8 +39,8 @@ def test_every_command_has_help_that_ends_in_an_example() -> None:
         (["rnu", "x.yaml"], "did you mean 'run'"),
         (["run", "no/such/file.yaml"], "no/such/file.yaml"),
         (["show", "attack", "pgdd"], "did you mean 'pgd'"),
-        (["explain", "grad_cma", "--model", "small_cnn", "--dataset", "digits", "--out", "x.png"], "untrained"),
-        (["explain", "grad_cam", "--model", "small_cnn", "--out", "x.png"], "either --image or --dataset"),
+        (["explain", "grad_cma", "--model", "small_cnn", "--dataset", "digits", "--out", "x.png"], "did you mean 'grad_cam'"),
+        (["explain", "grad_cam", "--model", "small_cnn", "--out", "x.png"], "untrained"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(words: Sequence[str], message: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from advbench.bench.stimulus_folder import write_labels, write_picture
 from advbench.datasets.stimuli import read_groups, read_stimuli
 from advbench.types import ConfigError
 
@@ -57,3 +58,18 @@ def test_groups_of_classes(tmp_path: Path) -> None:
     file.write_text("{")
     with pytest.raises(ConfigError, match="cannot be read as JSON"):
         read_groups(file)
+
+
+def test_written_pictures_come_back_and_shrink_whole(tmp_path: Path) -> None:
+    image = torch.zeros(3, 32, 32)
+    image[0, 0], image[1, :, 0] = 1.0, 0.5  # the border is what a crop would lose
+    write_picture(tmp_path / "a.png", image)
+    write_labels(tmp_path, [{"file": "a.png", "shape": "cat", "texture": "a, dog", "edges": "0.5"}])
+    found = read_stimuli(tmp_path, size=32)
+    assert (found.names, found.shape.tolist(), found.texture.tolist()) == (("a, dog", "cat"), [1], [0])
+    assert torch.allclose(found.images[0], image, atol=0.5 / 255)
+    small = read_stimuli(tmp_path, size=16, cropped=False).images[0]
+    assert float(small[0, 0].min()) > 0.3
+    assert float(read_stimuli(tmp_path, size=16).images[0][0, 0].max()) < 0.3
+    grey = read_stimuli(tmp_path, size=32, channels=1).images
+    assert torch.allclose(grey[0], image.mean(0, keepdim=True), atol=1 / 255)

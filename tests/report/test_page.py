@@ -108,7 +108,7 @@ def test_sections_without_data_say_how_to_get_them(tmp_path: Path) -> None:
     every = [("none", a, n) for a in ("fgsm", "random_sphere", "loss_ascent") for n in ("linf", "l2")]
     folder = write_results(tmp_path / "m", Plan(**{**plan.__dict__, "missing": tuple(every)}))
     text = "".join(Outline(report([folder], tmp_path / "m.html").read_text(encoding="utf-8")).text)
-    assert text.count("Not run:") == 12  # three of them in the curves, one per threat, two against budget
+    assert text.count("Not run:") == 13  # three of them in the curves, one per threat, two against budget
     assert "advbench run benchmarks/digits.yaml" in text
 
 
