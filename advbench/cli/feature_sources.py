@@ -42,6 +42,7 @@ class Request:
     epochs: int
     seed: int
     allow_code: bool
+    optimised: bool
     out: Path
 
     @property

@@ -10,6 +10,7 @@ import click
 import torch
 from torch import Tensor, nn
 
+from advbench.cli.feature_optimised import optimised_images
 from advbench.cli.feature_sources import Pictures, Request, called, pictures, sizes, trained_model
 from advbench.datasets.load import load_dataset
 from advbench.defenses.settings import Training
@@ -134,7 +135,9 @@ def _strips(request: Request, *, projected: bool) -> None:
         f"The strongest units over {len(source.ids)} images of {source.name}, at most one per image: their receptive "
         f"fields, light where a border cuts them, image number and activation.{how}{below}",
     )
-    write_patches(request.out, found, crops(source.read, found, boxes), boxes, words, projections=seen)
+    made = optimised_images(model, layer, channels, source.shape, request.seed) if request.optimised else None
+    patches_of = crops(source.read, found, boxes)
+    write_patches(request.out, found, patches_of, boxes, words, projections=seen, optimised=made)
 
 
 def _neighbours(request: Request) -> None:

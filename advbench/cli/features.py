@@ -13,8 +13,8 @@ VIEWS = {
     "layers": (),
     "filters": ("layer", "scale", "pixel_space"),
     "activations": ("layer", "channels", "scale", "queries"),
-    "patches": ("layer", "channels", "count"),
-    "top9": ("layer", "channels", "count"),
+    "patches": ("layer", "channels", "count", "optimised"),
+    "top9": ("layer", "channels", "count", "optimised"),
     "neighbours": ("layer", "count", "queries", "metric"),
     "pca": ("layer",),
     "tsne": ("layer", "perplexity"),
@@ -43,6 +43,7 @@ VIEWS = {
 @click.option("--pixel-space", is_flag=True, help="First filters as they act on pixels: divided by the model's std.")
 @click.option("--perplexity", type=click.FloatRange(1.0), help="Of t-SNE.  [default: 30]")
 @click.option("--epochs", type=click.IntRange(2), help="Of the training that is watched.  [default: 10]")
+@click.option("--optimised", is_flag=True, help="Before the patches, the image that excites the channel most.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--allow-code", is_flag=True, help="Run model code that --model names (python:module:function).")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="FILE.png; `layers` prints instead.")
@@ -64,6 +65,7 @@ def features(
     pixel_space: bool,
     perplexity: float | None,
     epochs: int | None,
+    optimised: bool,
     seed: int,
     allow_code: bool,
     out: Path | None,
@@ -84,6 +86,7 @@ def features(
     given = {
         "layer": bool(layer), "channels": channels, "count": count, "queries": queries, "metric": metric,
         "scale": scale, "pixel_space": pixel_space, "perplexity": perplexity, "epochs": epochs,
+        "optimised": optimised,
     }  # fmt: skip
     odd = [name for name, value in given.items() if value and name not in VIEWS[view]]
     if odd:
@@ -99,7 +102,7 @@ def features(
         models=model, weights=weights, dataset=dataset, images=images, samples=samples, size=size, layers=layer,
         channels=numbers(channels, "--channels"), count=count, queries=numbers(queries, "--queries"),
         metric=metric or "l2", scale=scale, pixel_space=pixel_space, perplexity=perplexity or 30.0,
-        epochs=epochs or 10, seed=seed, allow_code=allow_code, out=out or Path("layers"),
+        epochs=epochs or 10, seed=seed, allow_code=allow_code, optimised=optimised, out=out or Path("layers"),
     )  # fmt: skip
     DRAWN[view](request)
     if view != "layers":

@@ -35,6 +35,7 @@ VIEWS = {
     "filters deep": ["--layer", "2"],
     "activations": ["--queries", "3", "--layer", "2", "--channels", "0-5"],
     "patches": ["--layer", "2", "--count", "4"],
+    "patches optimised": ["--layer", "2", "--channels", "3", "--count", "2", "--optimised"],
     "top9": ["--layer", "2", "--channels", "1,4", "--count", "3"],
     "neighbours": ["--metric", "cosine", "--count", "3"],
     "pca": [],
