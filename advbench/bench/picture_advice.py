@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from torch import nn
 
+VGG = "torchvision:vgg19@IMAGENET1K_V1"
+# What is taken if no model is named; torchvision downloads it once.
+DEFAULT_MODELS = {"texture": VGG, "style": VGG, "arf": VGG}
+
 _FEW = 8  # convolutions: fewer see edges, colours and simple patterns, but no parts of things
 _OF_TEXTURE = ("texture", "style", "adaptive_style", "arf")
 _BETTER = {
-    "texture": "torchvision:vgg19@IMAGENET1K_V1, then torchvision:squeezenet1_1@IMAGENET1K_V1",
-    "things": "torchvision:squeezenet1_1@IMAGENET1K_V1 or torchvision:vgg19@IMAGENET1K_V1",
+    "texture": f"{VGG}, then torchvision:squeezenet1_1@IMAGENET1K_V1",
+    "things": f"torchvision:squeezenet1_1@IMAGENET1K_V1 or {VGG}",
     "any": "torchvision:resnet18@IMAGENET1K_V1 or torchvision:vit_b_16@IMAGENET1K_V1",
 }
 _KINDS = {**dict.fromkeys(_OF_TEXTURE, "texture"), "plug_in_inversion": "any"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,7 +86,8 @@ def run_strip(
                 if every and preview and frame.step % every == 0:
                     preview(f"{number:02d}-phase-{frame.phase:02d}-step-{frame.step:04d}", frame.image())
 
-            made.append(Labelled(value, make_picture(asked, journal, watch)))
+            label = Path(value).name if variation.key in ("style", "image") else value
+            made.append(Labelled(label, make_picture(asked, journal, watch)))
     for journal in journals:
         journal.clear()
     if folder.is_dir() and not any(folder.iterdir()):
@@ -105,11 +107,11 @@ def _with(materials: Materials, key: str, value: str) -> Materials:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between commas that stand in no bracket."""
+    """The parts between commas that stand in no bracket, nor in a unit's place (LAYER:CHANNEL@ROW,COLUMN)."""
     parts, depth = [""], 0
     for char in text:
         depth += (char in "[(") - (char in "])")
-        if char == "," and depth == 0:
+        if char == "," and depth == 0 and not re.search(r"@\d+$", parts[-1]):
             parts.append("")
         else:
             parts[-1] += char

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from advbench.bench.given import given
 from advbench.core.activations import module_named
 from advbench.core.draws import Draws
+from advbench.core.journal import phase
 from advbench.core.targets import parse_target
 from advbench.registry import SYNTHESES, Entry, SynthesisInfo, nearest
-from advbench.synthesis.visualize.generator import train_generator
+from advbench.synthesis.visualize.generator import Generator, train_generator
 from advbench.types import ConfigError, Json
 
 
@@ -31,6 +32,8 @@ class Materials:
     target: str | None = None
     shape: tuple[int, int, int] | None = None
 
+
+DECODER_STEPS = 300  # a minute on a core for 64 x 64 pixels
 
 # A synthesis's argument -> (what is put there, the option that gives it)
 PLACES: Mapping[str, tuple[str, str]] = {
@@ -64,10 +67,30 @@ def make(method: str, materials: Materials, params: Mapping[str, Json], *, seed:
     many = 1 if materials.image is None else len(materials.image)
     draws = Draws(seed, torch.arange(max(count, many), device=device))
     if isinstance(photographs := arguments.get("generator"), Tensor):
-        arguments["generator"] = train_generator(photographs, seed=seed)
-    made = entry.function(**arguments, draws=draws)
+        arguments["generator"] = _decoder(photographs, seed)
+    try:
+        made = entry.function(**arguments, draws=draws)
+    except RuntimeError as error:
+        if "shapes cannot be multiplied" not in str(error):
+            raise
+        # Linear layers behind flattened maps: a network for images of one size.
+        raise ConfigError(
+            f"{method}: the network's last layers want images of one size; give it as --size, or a layer before them"
+        ) from error
     assert isinstance(made, Tensor)
     return made
+
+
+def _decoder(photographs: Tensor, seed: int) -> Generator:
+    """A decoder of photographs (N, C, H, W), whose training is a phase of the picture."""
+    with phase() as (story, _):
+        shown = photographs[:1]
+        return train_generator(
+            photographs,
+            seed=seed,
+            steps=DECODER_STEPS,
+            progress=lambda step, loss: story.tell(step, DECODER_STEPS, shown, torch.tensor([loss])),
+        )
 
 
 def arguments_of(entry: Entry[SynthesisInfo], materials: Materials, params: Mapping[str, Json]) -> dict[str, object]:

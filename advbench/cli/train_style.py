@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from advbench.cli.settings import settings
+
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -16,6 +18,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("kind", type=click.Choice(["transform", "adaptive", "contrastive"]))
 @click.option("--model", required=True, help="The network whose features judge: a name or a spec.")
 @click.option("--weights", type=FILE, help="A file with its weights.")
+@click.option("--model-param", "model_params", multiple=True, metavar="KEY=VALUE", help="Of the model; repeatable.")
+@click.option("--dataset", help="The data whose classes and image size the model has.  [default: ImageNet]")
 @click.option("--style", "styles", multiple=True, type=FILE, help="A style image; repeatable: one network holds all.")
 @click.option("--styles", "style_folder", type=click.Path(file_okay=False, path_type=Path), help="Or a folder of them.")
 @click.option("--images", required=True, type=click.Path(file_okay=False, path_type=Path), help="Photographs.")
@@ -33,6 +37,8 @@ def train_style(
     kind: str,
     model: str,
     weights: Path | None,
+    model_params: tuple[str, ...],
+    dataset: str | None,
     styles: tuple[Path, ...],
     style_folder: Path | None,
     images: Path,
@@ -59,6 +65,7 @@ def train_style(
         kind=kind,
         model=model,
         weights=weights,
+        dataset=dataset,
         styles=styles,
         style_folder=style_folder,
         images=images,
@@ -70,6 +77,7 @@ def train_style(
         norm=norm,
         seed=seed,
         allow_code=allow_code,
+        model_params=settings(model_params, option="--model-param"),
     )
     first, last = train_style_network(job, out)
     click.echo(f"loss {first:.3g} -> {last:.3g}; wrote {out}")

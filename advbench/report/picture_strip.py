@@ -32,12 +32,9 @@ def check_strip(path: Path) -> None:
 def write_strip(path: Path, key: str, strip: Sequence[tuple[str, Tensor]], facts: Mapping[str, str]) -> None:
     """strip: (value, images (B, C, H, W) in [0, 1]); each value is a column, its images stand below each other.
 
-    The first label also says what varies. facts: text for the file. Long strips go on in further rows.
+    The first label also says what varies, where there is room. facts: text for the file. Long strips go on in rows.
     """
-    labels = [f"{key} = {strip[0][0]}", *(label for label, _ in strip[1:])]
-    drawn = strip_of(
-        [(label, [pixels_of(image) for image in images]) for label, (_, images) in zip(labels, strip, strict=True)]
-    )
+    drawn = strip_of([(label, [pixels_of(image) for image in images]) for label, images in strip], key)
     chunks = PngImagePlugin.PngInfo()
     values = ", ".join(label for label, _ in strip)
     for name, text in {**facts, "Description": f"a column of pictures for each {key}, from the left: {values}"}.items():
@@ -47,7 +44,7 @@ def write_strip(path: Path, key: str, strip: Sequence[tuple[str, Tensor]], facts
     atomic_write(path, lambda file: file.write(buffer.getbuffer()))
 
 
-def strip_of(columns: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]]) -> NDArray[np.uint8]:
+def strip_of(columns: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]], key: str = "") -> NDArray[np.uint8]:
     """Labelled columns of pictures (H, W, 3) as one picture on white, in as many rows as it takes."""
     width = max(_LEAST, *(picture.shape[1] for _, pictures in columns for picture in pictures))
     heights = [sum(picture.shape[0] + _GAP for picture in pictures) for _, pictures in columns]
@@ -60,7 +57,9 @@ def strip_of(columns: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]]) -> NDAr
     font = ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), _TEXT)
     for number, (label, pictures) in enumerate(columns):
         left, top = number % across * (width + _GAP), number // across * height
-        pen.text((left + 1, top), _cut(visible(label), font, width), "#1b1f24", font)
+        whole_label = f"{key} = {label}" if key and number == 0 else label
+        text = visible(whole_label if font.getlength(visible(whole_label)) <= width else label)
+        pen.text((left + 1, top), _cut(text, font, width), "#1b1f24", font)
         top += _LINE
         for picture in pictures:
             whole.paste(Image.fromarray(picture), (left, top))

@@ -25,8 +25,8 @@ from advbench.attributions.explain import explain
 from advbench.models.seeding import seeded
 
 NETS = {"squeezenet1_1": "features.12", "resnet18": "layer4"}  # net: the layer of its class activation maps
-FLOOR_BATCHES = (8, 16, 32)
-NODES, SAMPLES, WINDOW, STRIDE = 16, 8, 64, 32
+FLOOR_BATCHES = (8, 32)
+NODES, SAMPLES, WINDOW, STRIDE = 8, 8, 64, 64
 
 Peer = Callable[[nn.Module, Tensor, Tensor, str], object]  # (model, x, y, layer)
 
@@ -99,7 +99,7 @@ def _captum() -> Mapping[str, Mapping[str, Peer]]:
         "input_x_gradient": plain("InputXGradient"),
         "guided_backprop": plain("GuidedBackprop"),
         "deconvnet": plain("Deconvolution"),
-        "integrated_gradients": {f"captum, {size} at a time": gradients(size) for size in (8, 32, 128)},
+        "integrated_gradients": {f"captum, {size} at a time": gradients(size) for size in (8, 32)},
         "smooth_grad": {f"captum, {size} at a time": smooth(size) for size in (1, 4)},
         "occlusion": {f"captum, {size} at a time": hidden(size) for size in (1, 4)},
         "grad_cam": {"captum": class_map},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,16 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from advbench.bench.picture_advice import DEFAULT_MODELS, advice
 from advbench.bench.picture_run import Asked, run_picture
-from advbench.bench.picturing import PLACES, Materials, arguments_of, make
+from advbench.bench.picture_sources import Source, materials_of
+from advbench.bench.picture_strip import Variation, read_variation, run_strip, varied
+from advbench.bench.picturing import PLACES, Materials, arguments_of, make, sizes_itself
 from advbench.cli import cli
+from advbench.models.load import load_model
 from advbench.registry import SYNTHESES
 from advbench.report.picture_file import sheet
+from advbench.report.picture_strip import strip_of
 from advbench.store import write_tensors
 from advbench.types import ConfigError
 from tests.attributions.small_nets import pooled_net
@@ -120,6 +126,20 @@ def test_parameters_are_checked_against_the_signature(tmp_path: Path) -> None:
         arguments_of(dream, Materials(model=pooled_net(), styles=(torch.rand(1, 3, 8, 8),)), {})
 
 
+def test_a_layer_beside_a_target_is_a_parameter() -> None:
+    materials = Materials(model=pooled_net(), target="class:1", images=torch.rand(3, 3, 16, 16))
+    found = arguments_of(SYNTHESES["multifaceted"], materials, {"layer": "0"})
+    assert (found["target"], found["layer"]) == ("class:1", "0")
+    assert "layer" not in arguments_of(SYNTHESES["multifaceted"], materials, {})
+
+
+def test_a_network_for_images_of_one_size_says_so() -> None:
+    materials = Materials(model=load_model("small_cnn", shape=(3, 16, 16), classes=4), image=torch.rand(1, 3, 20, 20))
+    with pytest.raises(ConfigError, match="want images of one size; give it as --size, or a layer before them"):
+        make("dream", replace(materials, target="class:1"), {"steps": 1, "octaves": 1}, seed=0)
+    assert make("dream", replace(materials, target="0"), {"steps": 1, "octaves": 1}, seed=0).shape == (1, 3, 20, 20)
+
+
 def test_every_synthesis_can_be_asked_for() -> None:
     """Each argument without a default is one that the command has an option for."""
     for entry in SYNTHESES:
@@ -149,6 +169,147 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: py
     assert torch.equal(again, whole)
     assert steps == [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]
     assert not (tmp_path / "a.png.run").exists()
+
+
+def test_a_strip_has_a_picture_for_each_value(tmp_path: Path, net: list[str]) -> None:
+    out, alone = tmp_path / "strip.png", tmp_path / "alone.png"
+    words = ["visualize", *net, "--size", "24", "--param", "steps=2"]
+    assert picture(*words, "--vary", "target=class:1,class:2", "--count", 2, "--out", out)[0] == 0
+    assert picture(*words, "--target", "class:2", "--out", alone)[0] == 0
+    with Image.open(out) as strip, Image.open(alone) as one:
+        assert strip.size == (196, 68)  # two columns of 96, a gap; a line of text, two pictures and the gap between
+        second = strip.crop((100, 16, 124, 40))
+        assert second.tobytes() == one.tobytes()
+        assert strip.text["Description"].endswith("for each target, from the left: class:1, class:2")  # type: ignore[attr-defined]
+        assert "--vary target=class:1,class:2" in strip.text["Command"]  # type: ignore[attr-defined]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("steps=5,10", ("5", "10")),
+        ("mix=[1,0],[0.5,0.5]", ("[1,0]", "[0.5,0.5]")),
+        ("target=net.2:1@3,4, class:2", ("net.2:1@3,4", "class:2")),
+    ],
+)
+def test_values_stand_apart_by_commas_outside_of_brackets(text: str, values: tuple[str, ...]) -> None:
+    assert read_variation(text).values == values
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--vary", "steps"], "expected KEY=VALUE,VALUE,..., got 'steps'"),
+        (["--vary", "steps=4"], "give 2 to 64 different values"),
+        (["--vary", "steps=4,4"], "give 2 to 64 different values"),
+        (["--vary", "steps=4,many"], "visualize.steps must be an integer"),
+        (["--vary", "step=4,5"], "no parameter 'step'; did you mean 'steps'"),
+        (["--vary", "target=class:1,class:9x"], "class:9x"),
+        (["--vary", "target=class:1,class:2", "--target", "class:1"], "--vary target: --target is given as well"),
+        (["--vary", "steps=4,5", "--param", "steps=3"], "--vary steps: --param steps is given as well"),
+        (["--vary", "style=nowhere.png,b.png"], "there is no such file"),
+    ],
+)
+def test_mistakes_in_a_strip_are_told_before_work_starts(
+    words: list[str], message: str, tmp_path: Path, net: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("advbench.bench.picture_strip.run_strip", lambda *_, **__: pytest.fail("work started"))
+    target = [] if "target=" in words[1] and "--target" not in words else ["--target", "class:1"]
+    out = tmp_path / "a.png"
+    code, output = picture("visualize", *net, *dict.fromkeys(target), *words, "--out", out)
+    assert code == 2
+    assert re.search(message, output), output
+    assert not out.exists()
+    code, output = picture("visualize", *net, "--vary", "steps=1,2", "--out", tmp_path / "a.gif")
+    assert (code, "must end in .png" in output) == (2, True)
+
+
+def test_an_interrupted_strip_goes_on_at_the_value_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    materials = Materials(model=pooled_net(), target="class:1", shape=(3, 12, 12))
+    variation = Variation("step_size", ("0.01", "0.1", "0.2"))
+    each = varied(Asked("visualize", materials, {"steps": 4}, 0, 1, "words"), variation, float)
+    whole = [make("visualize", one.materials, one.params, seed=0) for one in each]
+    seen: list[str] = []
+
+    def kill(name: str, images: torch.Tensor) -> None:
+        seen.append(name[:2])
+        if len(seen) == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("advbench.synthesis.file_journal.FileJournal.due", lambda self, step: True)
+    with pytest.raises(KeyboardInterrupt):
+        run_strip(each, variation, tmp_path / "a.png", every=1, preview=kill)
+    assert {path.name for path in (tmp_path / "a.png.run").iterdir()} == {"00", "01", "02"}
+    again = run_strip(each, variation, tmp_path / "a.png", every=1, preview=kill)
+    assert [one.label for one in again] == list(variation.values)
+    assert all(torch.equal(one.images, image) for one, image in zip(again, whole, strict=True))
+    assert seen == ["00"] * 4 + ["01"] * 2 + ["01"] * 3 + ["02"] * 4  # the first is not made again
+    assert not (tmp_path / "a.png.run").exists()
+
+
+def test_a_long_strip_goes_on_in_further_rows() -> None:
+    picture = np.zeros((10, 300, 3), dtype=np.uint8)
+    whole = strip_of([(f"value {i}", [picture]) for i in range(6)])
+    assert whole.shape == (2 * 30 - 4, 3 * 304 - 4, 3)
+    # Every picture is there once, each below its label, which has ink.
+    rows = [whole[top : top + 30] for top in (0, 30)]
+    assert all((row[16:26, left : left + 300] == 0).all() for row in rows for left in (0, 304, 608))
+    assert all((row[:16, left : left + 300] < 128).any() for row in rows for left in (0, 304, 608))
+
+
+def test_the_size_of_a_texture_is_not_that_of_its_sample(tmp_path: Path) -> None:
+    out, sample = tmp_path / "a.png", photo(tmp_path / "s.png", 20, 24)
+    known = Source(pictures=(sample,), size=(40, 48), only_made=sizes_itself(SYNTHESES["wei_levoy"]))
+    materials = materials_of(known, torch.device("cpu"))
+    assert materials.image is not None
+    assert (materials.image.shape, materials.shape) == ((1, 3, 20, 24), (3, 40, 48))
+    assert picture("wei_levoy", "--image", sample, "--size", "28", "--param", "window=3", "--out", out)[0] == 0
+    with Image.open(out) as file:
+        assert file.size == (28, 28)
+
+
+def test_a_decoder_is_trained_on_the_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advbench.bench.picturing.DECODER_STEPS", 3)
+    images = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    materials = Materials(model=pooled_net(), target="class:1", images=images)
+    made = make("generator_prior", materials, {"steps": 2}, seed=0, count=2)
+    assert made.shape == (2, 3, 16, 16)
+    with pytest.raises(ConfigError, match="generator_prior needs --images"):
+        make("generator_prior", Materials(model=pooled_net(), target="class:1"), {}, seed=0)
+
+
+def test_a_model_takes_parameters(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "v.safetensors", load_model("vgg19_features", params={"last": "relu1_2"}).state_dict())
+    words = ["dream", "--model", "vgg19_features", "--weights", tmp_path / "v.safetensors", "--target", "relu1_1"]
+    short = ["--image", photo(tmp_path / "a.png"), "--param", "steps=1", "--param", "octaves=1"]
+    out = tmp_path / "dream.png"
+    assert picture(*words, "--model-param", "last=relu1_2", *short, "--out", out)[0] == 0
+    code, output = picture(*words, "--model-param", "end=relu1_2", *short, "--out", out)
+    assert (code, "no parameter 'end'" in output) == (2, True)
+    code, output = picture("wei_levoy", "--model-param", "a=1", *short[:2], "--out", out)
+    assert (code, "--model-param is a parameter of --model" in output) == (2, True)
+
+
+def test_small_networks_and_residual_ones_are_told_apart_from_good_ones() -> None:
+    assert "2 convolutions" in str(advice("visualize", pooled_net()))
+    assert "vgg19" in str(advice("texture", pooled_net()))
+    assert advice("fast_style", pooled_net()) is None
+    resnet = load_model("torchvision:resnet18")
+    assert "smooth=true" in str(advice("style", resnet))
+    assert advice("dream", resnet) is None
+    assert advice("style", load_model("vgg19_features")) is None
+
+
+def test_texture_and_style_have_a_network_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all("vgg19@" in spec for spec in DEFAULT_MODELS.values())
+    monkeypatch.setitem(DEFAULT_MODELS, "texture", "vgg19_features")
+    code, output = picture("texture", "--image", photo(tmp_path / "a.png"), "--out", tmp_path / "b.png")
+    assert (code, "vgg19_features has no weights" in output) == (2, True)
+    code, output = picture("texture", "--out", tmp_path / "b.png")  # nothing is downloaded for an incomplete question
+    assert (code, "texture needs --model" in output) == (2, True)
 
 
 def test_a_sheet_holds_every_picture_once() -> None:

@@ -1,0 +1,74 @@
+"""`advbench train-style`: from photographs and styles to a file that `picture` paints with; mistakes told first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from advbench.bench.picture_sources import read_network
+from advbench.cli import cli
+from advbench.models.load import load_model
+from advbench.store import write_tensors
+from advbench.synthesis.feed_forward.networks import TransformNet
+from advbench.types import ConfigError
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with two photographs, a style and the weights of a short VGG-19."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for name in ("photos/a.png", "photos/b.png", "style.png"):
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(tmp_path / name)
+    short = load_model("vgg19_features", params={"last": "relu2_1"})
+    write_tensors(tmp_path / "vgg.safetensors", short.state_dict())
+    return tmp_path
+
+
+def train(files: Path, *words: str) -> tuple[int, str]:
+    common = ["--images", "photos", "--steps", "2", "--batch", "1", "--side", "16", "--weights", "vgg.safetensors"]
+    result = CliRunner().invoke(cli, ["train-style", "transform", *words, *common])
+    if isinstance(result.exception, ConfigError):
+        return 2, str(result.exception)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+@pytest.mark.slow
+def test_a_network_is_trained_and_paints(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(files)
+    judge = ["--model", "vgg19_features", "--model-param", "last=relu2_1"]
+    code, output = train(files, *judge, "--style", "style.png", "--style", "photos/b.png", "--out", "net.safetensors")
+    assert code == 0, output
+    network = read_network(files / "net.safetensors")
+    assert isinstance(network, TransformNet)
+    assert network.styles == 2
+    assert len((files / "net.csv").read_text().splitlines()) == 3  # a head and two steps
+    paint = ["--network", "net.safetensors", "--image", "photos/a.png", "--vary", "mix=[1,0],[0,1]"]
+    assert CliRunner().invoke(cli, ["picture", "fast_style", *paint, "--out", "strip.png"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model-param", "last=relu2_1", "--out", "net.safetensors"], "needs --style or --styles"),
+        (["--model-param", "last=relu2_1", "--style", "style.png", "--out", "net.pt"], "must end in .safetensors"),
+        (["--model-param", "end=relu2_1", "--style", "style.png", "--out", "n.safetensors"], "no parameter 'end'"),
+        (
+            ["--model-param", "last", "--style", "style.png", "--out", "n.safetensors"],
+            "--model-param: expected KEY=VAL",
+        ),
+        (["--style", "style.png", "--out", "n.safetensors"], "vgg.safetensors"),  # made for a shorter network
+    ],
+)
+def test_mistakes_are_told(files: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str) -> None:
+    monkeypatch.chdir(files)
+    code, output = train(files, "--model", "vgg19_features", *words)
+    assert code == 2
+    assert message in output
+    assert not list(files.glob("n*.safetensors"))
