@@ -38,12 +38,10 @@ def test_scores_and_gradients_are_the_same_and_the_model_is_left_alone() -> None
         assert torch.allclose(ours, theirs, atol=1e-5)
 
 
-def test_a_few_passes_an_inner_target_or_no_batch_norm_take_the_model_itself() -> None:
+def test_a_few_passes_or_an_inner_target_take_the_model_itself() -> None:
     model, x = normed_net(), torch.rand(4, 3, 8, 8)
-    plain = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
     assert cheaper(model, x, logit(1), 3) is model
     assert cheaper(model, x, unit("1", 2), 500) is model
-    assert cheaper(plain, x, logit(1), 500) is plain
 
 
 def test_a_map_does_not_depend_on_which_form_was_asked() -> None:
