@@ -117,7 +117,7 @@ def _grad_cams() -> Mapping[str, Mapping[str, Peer]]:
     def peer(kind: str) -> dict[str, Peer]:
         def run(model: nn.Module, x: Tensor, y: Tensor, layer: str) -> object:
             with getattr(cams, kind)(model=model, target_layers=[model.get_submodule(layer)]) as cam:
-                return cam(input_tensor=x, targets=[ClassifierOutputTarget(int(k)) for k in y])
+                return cam(input_tensor=x.requires_grad_(True), targets=[ClassifierOutputTarget(int(k)) for k in y])
 
         return {"grad-cam": run}
 
@@ -210,11 +210,11 @@ def main(
     rows = []
     chosen = [(net, c) for net in nets or NETS for c in contests() if not only or c.method in only]
     for net, contest in tqdm(chosen):
-        rows += measure(contest, net, samples, rounds)
-    table = pd.DataFrame(rows)
-    click.echo(table.to_string(index=False, float_format="%.2f"))
-    if out is not None:
-        table.to_csv(out, index=False)
+        found = measure(contest, net, samples, rounds)
+        rows += found
+        tqdm.write(pd.DataFrame(found).to_string(index=False, header=len(rows) == len(found), float_format="%.2f"))
+        if out is not None:
+            pd.DataFrame(rows).to_csv(out, index=False)
 
 
 if __name__ == "__main__":
