@@ -11,10 +11,9 @@ from torch.nn import functional
 
 from advbench.core.blank import blank
 from advbench.core.draws import Draws
-from advbench.core.gradients import backprop, frozen
-from advbench.core.passes import brisk_layout, brisk_pieces
-from advbench.core.scoring import all_rows
-from advbench.core.targets import Explained, Target, as_target, scores
+from advbench.core.gradients import backprop, frozen, in_pieces
+from advbench.core.scoring import all_rows, fitting_piece, score_with_graph
+from advbench.core.targets import Explained, Target, as_target
 from advbench.registry import attribution
 from advbench.types import ConfigError, Evaluation
 
@@ -55,11 +54,9 @@ def extremal_perturbation(
         raise ConfigError(
             f"extremal_perturbation: needs steps >= 1, step_size > 0, weight >= 0, got {steps}, {step_size}, {weight}"
         )
-    with frozen(model), brisk_pieces(x):
-        layout = brisk_layout(model, x)
-        image = x.detach().contiguous(memory_format=layout)
-        hidden = blank(x, "blur", _BLUR / _SIDE * max(x.shape[2:])).contiguous(memory_format=layout)
-        blend = _Blend(model, image, hidden, as_target(y), steps, step_size, weight)
+    with frozen(model), in_pieces(fitting_piece(x)):
+        hidden = blank(x, "blur", _BLUR / _SIDE * max(x.shape[2:]))
+        blend = _Blend(model, x.detach(), hidden, as_target(y), steps, step_size, weight)
         found = [_best_mask(blend, area) for area in areas]
     return torch.stack(found).mean(0)
 
@@ -87,7 +84,7 @@ def _best_mask(blend: _Blend, area: float) -> Tensor:
 
     def objective(z: Tensor, rows: Tensor) -> Evaluation:
         mask = smooth_mask(z, shape)
-        score = scores(blend.model, torch.lerp(blend.hidden[rows], x[rows], mask), blend.target, rows)
+        score = score_with_graph(blend.model, torch.lerp(blend.hidden[rows], x[rows], mask), blend.target, rows)
         excess = (mask.flatten(1).sort(1).values - wanted).square().mean(1)
         return Evaluation(weight * excess - score, torch.zeros_like(rows, dtype=torch.bool))
 

@@ -9,7 +9,6 @@ from advbench.attributions.cheaper import cheaper
 from advbench.core.blank import blank, check_blank
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
-from advbench.core.passes import brisk_layout, brisk_pieces
 from advbench.core.scoring import all_rows, scores_at, turns
 from advbench.core.targets import Explained, Target, as_target
 from advbench.registry import attribution
@@ -48,10 +47,8 @@ def occlusion(
     rows, columns = (_spans(size, window, stride) for size in x.shape[2:])
     target = as_target(y)
     net = cheaper(model, x, target, len(rows) * len(columns))
-    with frozen(net), brisk_pieces(x):
-        layout = brisk_layout(net, x)
-        seen = x.detach().contiguous(memory_format=layout)
-        cover = blank(x, baseline, window / 2).contiguous(memory_format=layout)
+    with frozen(net):
+        seen, cover = x.detach(), blank(x, baseline, window / 2)
         hidden = _hidden_scores(net, seen, cover, target, [(down, across) for down in rows for across in columns])
         value = hidden if remaining else scores_at(net, seen, target, all_rows(x))[:, None] - hidden
     value = value.reshape(len(x), len(rows), len(columns))
@@ -67,7 +64,7 @@ def _hidden_scores(
     """(B, N) float64: the score of each image with each window showing `cover`."""
     parts = []
     for turn in turns(len(windows), len(x)):
-        painted = torch.cat([x] * len(turn))  # a copy that keeps the memory layout
+        painted = torch.cat([x] * len(turn))
         for image, index in zip(torch.split(painted, max(1, len(x))), turn, strict=False):
             down, across = (slice(span.start, span.stop) for span in windows[index])
             image[:, :, down, across] = cover[:, :, down, across]

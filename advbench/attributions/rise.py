@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from advbench.core.blank import blank, check_blank
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
-from advbench.core.passes import brisk_layout, brisk_pieces
 from advbench.core.scoring import all_rows, scores_at, turns
 from advbench.core.targets import Explained, as_target
 from advbench.registry import attribution
@@ -44,16 +43,15 @@ def rise(
     check_blank(baseline, "rise")
     draws = Draws(0, all_rows(x)) if draws is None else draws
     total, weight = (x.new_zeros(len(x), *x.shape[2:], dtype=torch.float64) for _ in range(2))
-    with frozen(model), brisk_pieces(x):
-        layout, target = brisk_layout(model, x), as_target(y)
-        image = x.detach().contiguous(memory_format=layout)
-        cover = blank(x, baseline, max(x.shape[2:]) / grid).contiguous(memory_format=layout)
+    with frozen(model):
+        target, image = as_target(y), x.detach()
+        cover = blank(x, baseline, max(x.shape[2:]) / grid)
         for start in range(0, masks, _DRAWN):
             lattice, shift = _drawn(draws, start // _DRAWN, grid, shown)
             for turn in turns(min(_DRAWN, masks - start), len(x)):
                 index = slice(turn.start, turn.stop)
                 mask = _enlarged(lattice[:, index].to(x), shift[:, index].to(x), x.shape[2], x.shape[3])  # (B, n, H, W)
-                # All samples of one mask, then of the next, each blended in the layout of the image.
+                # All samples of one mask, then of the next.
                 mixed = torch.cat([torch.lerp(cover, image, mask[:, i : i + 1]) for i in range(len(turn))])
                 found = scores_at(model, mixed, target, all_rows(x).repeat(len(turn)))
                 score = found.double().reshape(len(turn), len(x)).T  # (B, n)

@@ -15,7 +15,6 @@ from advbench.core.blank import blank
 from advbench.core.draws import Draws
 from advbench.core.fill_in import filled_in
 from advbench.core.gradients import frozen
-from advbench.core.passes import brisk_layout, brisk_pieces
 from advbench.core.scoring import all_rows, scores_at, turns
 from advbench.core.targets import Explained, Target, probability
 
@@ -65,13 +64,12 @@ def hiding_curve(
         raise ValueError(f"a map of {tuple(ranks.shape[1:])} pixels does not fit images {tuple(x.shape)}")
     target = y if isinstance(y, Target) else probability(y)
     counts = _counts(x.shape[2] * x.shape[3], steps)
-    with frozen(model), brisk_pieces(x):
-        layout = brisk_layout(model, x)
+    with frozen(model):
         hide = _hider(x.detach(), baseline, sigma)
         parts = []
         for turn in turns(len(counts), len(x)):
             masks = [ranks < counts[i] if way == "delete" else ranks >= counts[i] for i in turn]
-            mixed = torch.cat([hide(mask) for mask in masks]).contiguous(memory_format=layout)
+            mixed = torch.cat([hide(mask) for mask in masks])
             found = scores_at(model, mixed, target, all_rows(x).repeat(len(turn)))
             parts.append(found.double().reshape(len(turn), len(x)))
     score = torch.cat(parts).T  # (B, S + 1)

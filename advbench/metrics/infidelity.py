@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from advbench.core.draws import Counter, Draws
 from advbench.core.gradients import frozen
-from advbench.core.passes import brisk_pieces
 from advbench.core.scoring import all_rows, scores_at, turns
 from advbench.core.targets import Explained, as_target
 
@@ -65,7 +64,7 @@ def infidelity(
     perturb = noise() if perturbation is None else perturbation
     x, share = x.detach(), x.shape[1] // heat.shape[1]
     weight = (heat.detach().double() / share).expand_as(x)
-    with frozen(model), brisk_pieces(x):
+    with frozen(model):
         target = as_target(y)
         score = scores_at(model, x, target, all_rows(x)).double()
         foretold, happened = [], []
