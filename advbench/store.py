@@ -8,9 +8,12 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+
+import filelock
 
 from advbench.types import Json
 
@@ -48,6 +51,15 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
             message = f"disk full while writing {path}; nothing half-written"
             raise DiskFullError(error.errno, message) from error
         raise
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Wait until no other process writes into `folder`, and clear away what killed writers left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / ".lock"):
+        remove_temporaries(folder)
+        yield
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -27,6 +27,7 @@ from advbench.store import (
     read_table,
     read_tensors,
     remove_temporaries,
+    sole_writer,
     write_json,
     write_table,
     write_tensors,
@@ -173,3 +174,10 @@ class _FullFile:
 
     def write(self, _: bytes) -> int:
         raise self.error
+
+
+def test_a_sole_writer_clears_away_what_killed_writers_left(tmp_path: Path) -> None:
+    (tmp_path / ".matrix.json.0123456789abcdef.tmp").write_text("half")
+    (tmp_path / "matrix.json").write_text("whole")
+    with sole_writer(tmp_path):
+        assert [path.name for path in sorted(tmp_path.iterdir()) if path.name != ".lock"] == ["matrix.json"]

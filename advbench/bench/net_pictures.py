@@ -24,7 +24,7 @@ from advbench.core.draws import Draws
 from advbench.core.layer_order import finishing_order
 from advbench.core.targets import logit
 from advbench.models.predict import exact_float32, predict
-from advbench.store import DiskFullError, read_tensors, write_json, write_tensors
+from advbench.store import DiskFullError, read_tensors, sole_writer, write_json, write_tensors
 from advbench.synthesis.dream.dream import dream
 from advbench.synthesis.inversion.inversion import inversion
 from advbench.synthesis.visualize.recipes import Recipe as ImageRecipe
@@ -133,7 +133,7 @@ def make_pictures(jobs: Sequence[Job], methods: Sequence[str], place: Place) -> 
     if not families:
         return
     folder = place.folder / FOLDER
-    with interrupts.at_once(), exact_float32():
+    with interrupts.at_once(), exact_float32(), sole_writer(folder):
         try:
             shown = _chosen(jobs[0], place)
         except DiskFullError:

@@ -28,7 +28,7 @@ from advbench.bench.selection import select_jobs
 from advbench.bench.stage import CHUNK, Place
 from advbench.bench.status import MATRIX
 from advbench.registry import nearest
-from advbench.store import DiskFullError, write_json
+from advbench.store import DiskFullError, sole_writer, write_json
 from advbench.types import ConfigError, Json
 
 __all__ = ["Finished", "Place", "Tally", "run", "run_cell"]
@@ -145,11 +145,14 @@ def _write_plan(plan: Plan, place: Place) -> None:
         "cells": cells,
         "skips": [{"labels": dict(skip.labels), "reason": skip.reason} for skip in plan.skips],
     }
-    write_json(place.folder / MATRIX, content)
+    with sole_writer(place.folder):
+        write_json(place.folder / MATRIX, content)
     for job in plan.jobs[:1]:
         dataset = job.cell.dataset
         listed = {"dataset": dataset["name"], "split": dataset["split"], "ids": list(plan.sample_ids)}
-        write_json(place.samples_file(str(dataset["ids"])), cast("Json", listed))
+        file = place.samples_file(str(dataset["ids"]))
+        with sole_writer(file.parent):
+            write_json(file, cast("Json", listed))
 
 
 def _run_jobs(jobs: Sequence[Job], place: Place, engine: Engine, bars: bool) -> Iterator[Finished]:

@@ -63,7 +63,7 @@ def test_rows_are_eps_major_and_examples_belong_to_their_rows(reference: Path) -
 def test_the_matrix_and_its_samples_are_stored(reference: Path) -> None:
     matrix = read_json(reference / "m" / "matrix.json")
     assert {cell["folder"] for cell in matrix["cells"]} == set(tables(reference))
-    (samples,) = (reference / "samples").iterdir()
+    (samples,) = (reference / "samples").glob("*.json")
     assert read_json(samples)["ids"] == next(iter(tables(reference).values()))["sample_id"][:40].tolist()
 
 
