@@ -12,9 +12,11 @@ from advbench.attributions.cheaper import cheaper
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.quadrature import gauss_legendre
-from advbench.core.scoring import all_rows, fitting_piece, score_gradient, scores_at, turns
+from advbench.core.scoring import all_rows, fitting_piece, scores_at, turns
+from advbench.core.summed_gradient import summed_gradient
 from advbench.core.targets import Explained, Target, as_target
 from advbench.core.transforms import blur
+from advbench.models.entry import affine_entry
 from advbench.registry import attribution
 from advbench.types import ConfigError
 
@@ -59,9 +61,10 @@ def integrated_gradients(
     starts = list(_starts(baseline, x))
     heat = torch.zeros_like(x)
     net = cheaper(model, x, target, nodes * len(starts))
+    entry = None if net is model else affine_entry(net)
     with torch.no_grad(), frozen(net):
         for start in starts:
-            heat += _until_complete(_Path(net, x, start, target), nodes, most, tolerance)
+            heat += _until_complete(_Path(net, x, start, target, entry), nodes, most, tolerance)
     return heat / len(starts)
 
 
@@ -72,6 +75,7 @@ class _Path(NamedTuple):
     x: Tensor
     start: Tensor
     target: Target
+    entry: str | None
 
 
 def _until_complete(path: _Path, nodes: int, most: int, tolerance: float) -> Tensor:
@@ -93,15 +97,19 @@ def _until_complete(path: _Path, nodes: int, most: int, tolerance: float) -> Ten
 
 def _along(path: _Path, rows: Tensor, nodes: int) -> Tensor:
     """The quadrature (A, C, H, W) with so many nodes for the samples `rows` (A,)."""
+    parts = torch.split(rows, fitting_piece(path.x) or max(len(rows), 1))
+    return torch.cat([_piece_along(path, part, nodes) for part in parts])
+
+
+def _piece_along(path: _Path, rows: Tensor, nodes: int) -> Tensor:
     start = path.start[rows]
-    way, total = path.x[rows] - start, torch.zeros_like(start)
+    way = path.x[rows] - start
     places, weights = gauss_legendre(nodes, start)
-    for turn in turns(nodes, len(rows), fitting_piece(start)):
-        now = slice(turn.start, turn.stop)
-        z = start + places[now].reshape(-1, 1, 1, 1, 1) * way  # (turn, A, C, H, W)
-        grad = score_gradient(path.model, z.flatten(0, 1), path.target, rows.repeat(len(turn)))[1]
-        total += torch.tensordot(weights[now], grad.reshape(z.shape), dims=1)
-    return total * way
+    variants = (
+        (start + places[turn.start : turn.stop].reshape(-1, 1, 1, 1, 1) * way, weights[turn.start : turn.stop])
+        for turn in turns(nodes, len(rows), fitting_piece(start))
+    )
+    return summed_gradient(path.model, path.target, rows, variants, path.entry) * way
 
 
 def _starts(baseline: float | str | Tensor | Sequence[float | str | Tensor], x: Tensor) -> Iterator[Tensor]:

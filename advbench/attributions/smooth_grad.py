@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from advbench.attributions.cheaper import cheaper
 from advbench.core.draws import Draws
-from advbench.core.noisy_gradients import noisy_gradients
+from advbench.core.noisy_gradients import mean_noisy_gradient, noisy_gradients
 from advbench.core.targets import Explained, as_target
+from advbench.models.entry import affine_entry
 from advbench.registry import attribution
 
 
@@ -35,5 +36,8 @@ def smooth_grad(
     """
     target = as_target(y)
     net = cheaper(model, x, target, samples)
-    mean, variance = noisy_gradients(net, x, target, draws, noise=noise, samples=samples)
-    return mean.square() + variance if squared else mean
+    if squared:
+        mean, variance = noisy_gradients(net, x, target, draws, noise=noise, samples=samples)
+        return mean.square() + variance
+    entry = None if net is model else affine_entry(net)
+    return mean_noisy_gradient(net, x, target, draws, noise=noise, samples=samples, entry=entry)

@@ -1,7 +1,8 @@
-"""Gradients at noisy copies of an image: their mean and variance, one loop for all methods that average them."""
+"""Gradients at noisy copies of an image: their mean, and their variance."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.scoring import all_rows, fitting_piece, score_gradient, turns
+from advbench.core.summed_gradient import summed_gradient
 from advbench.core.targets import Target
 from advbench.types import ConfigError
 
@@ -21,46 +23,78 @@ class Moments(NamedTuple):
     variance: Tensor
 
 
-def noisy_gradients(
-    model: nn.Module, x: Tensor, target: Target, draws: Draws | None, *, noise: float, samples: int
-) -> Moments:
-    """Moments of the score's gradient at x + e over `samples` draws of e, not clipped to the pixel range.
+def mean_noisy_gradient(
+    model: nn.Module,
+    x: Tensor,
+    target: Target,
+    draws: Draws | None,
+    *,
+    noise: float,
+    samples: int,
+    entry: str | None = None,
+) -> Tensor:
+    """Mean of the score's gradient at x + e over `samples` draws of e, not clipped to the pixel range: (B, C, H, W).
 
     e is Gaussian with a standard deviation of `noise` times the sample's own largest minus smallest value: none for an
     image of one value. Draws come in pairs, e and -e: what is odd in e cancels in the mean, for half the random
-    numbers. Raises ConfigError if noise is negative or there is no sample.
+    numbers. entry: see `summed_gradient`. Raises ConfigError if noise is negative or there is no sample.
     """
-    if not noise >= 0 or samples < 1:
-        raise ConfigError(f"noise must not be negative and samples at least 1, got noise={noise:g}, samples={samples}")
-    x, rows = x.detach(), all_rows(x)
-    source = Draws(0, rows) if draws is None else draws
-    # One piece of the batch after the other: all that is made on the way stays in memory the allocator keeps.
-    pieces = torch.split(rows, fitting_piece(x) or max(len(x), 1))
     with torch.no_grad(), frozen(model):
-        needed = samples if noise > 0 else 1
-        found = [_moments(model, x, target, source, part, noise=noise, samples=needed) for part in pieces]
+        means = []
+        for rows, copies in _pieces(x, draws, noise, samples):
+            weighted = ((z, z.new_full((len(z),), 1 / _needed(noise, samples))) for z in copies)
+            means.append(summed_gradient(model, target, rows, weighted, entry))
+    return torch.cat(means)
+
+
+def noisy_gradients(
+    model: nn.Module, x: Tensor, target: Target, draws: Draws | None, *, noise: float, samples: int
+) -> Moments:
+    """Moments of the score's gradient at the copies of `mean_noisy_gradient`, with its errors."""
+    with torch.no_grad(), frozen(model):
+        found = [_moments(model, target, rows, copies) for rows, copies in _pieces(x, draws, noise, samples)]
     return Moments(*(torch.cat(each) for each in zip(*found, strict=True)))
 
 
-def _moments(
-    model: nn.Module, x: Tensor, target: Target, draws: Draws, rows: Tensor, *, noise: float, samples: int
-) -> Moments:
-    """Of the samples `rows` (A,) of x (B, C, H, W)."""
-    x, source = x[rows], draws.rows(rows)
+def _needed(noise: float, samples: int) -> int:
+    """Copies without noise are all the same."""
+    return samples if noise > 0 else 1
+
+
+def _pieces(x: Tensor, draws: Draws | None, noise: float, samples: int) -> Iterator[tuple[Tensor, Iterator[Tensor]]]:
+    """Rows of x and their copies (T, A, C, H, W), a piece of the batch after the other.
+
+    All that is made of a piece on the way stays in memory the allocator keeps.
+    """
+    if not noise >= 0 or samples < 1:
+        raise ConfigError(f"noise must not be negative and samples at least 1, got noise={noise:g}, samples={samples}")
+    rows = all_rows(x)
+    source = Draws(0, rows) if draws is None else draws
+    for part in torch.split(rows, fitting_piece(x) or max(len(x), 1)):
+        yield part, _copies(x[part].detach(), source.rows(part), noise, _needed(noise, samples))
+
+
+def _copies(x: Tensor, draws: Draws, noise: float, samples: int) -> Iterator[Tensor]:
     flat = x.flatten(1)
     deviation = noise * (flat.amax(1) - flat.amin(1)).reshape(-1, 1, 1, 1)
-    mean, spread, seen = torch.zeros_like(x), torch.zeros_like(x), 0
+    drawn: dict[int, Tensor] = {}
     for turn in turns(samples, len(x), fitting_piece(x)):
-        drawn = {k // 2: source.normal(tuple(x.shape[1:]), "noise", k // 2).to(x) for k in turn}
-        z = torch.stack([-drawn[k // 2] if k % 2 else drawn[k // 2] for k in turn])
-        z.mul_(deviation).add_(x)  # (turn, A, C, H, W)
-        grad = score_gradient(model, z.flatten(0, 1), target, rows.repeat(len(turn)))[1].reshape(z.shape)
+        pairs = {k // 2 for k in turn}
+        drawn = {
+            pair: drawn[pair] if pair in drawn else draws.normal(tuple(x.shape[1:]), "noise", pair).to(x) * deviation
+            for pair in sorted(pairs)
+        }
+        yield torch.stack([x - drawn[k // 2] if k % 2 else x + drawn[k // 2] for k in turn])
+
+
+def _moments(model: nn.Module, target: Target, rows: Tensor, copies: Iterator[Tensor]) -> Moments:
+    mean, spread, seen = torch.zeros(()), torch.zeros(()), 0
+    for z in copies:
+        grad = score_gradient(model, z.flatten(0, 1), target, rows.repeat(len(z)))[1].reshape(z.shape)
         # Chan et al. 1979: means and squared deviations of two parts merge without cancellation.
         new = grad.mean(0)
-        gap, together = new - mean, seen + len(turn)
-        if len(turn) > 1:
-            spread += (grad - new).square_().sum(0)
-        mean += gap * (len(turn) / together)
-        spread += gap.square_().mul_(seen * len(turn) / together)
+        gap, together = new - mean, seen + len(z)
+        spread = spread + (grad - new).square_().sum(0) + gap.square() * (seen * len(z) / together)
+        mean = mean + gap * (len(z) / together)
         seen = together
     return Moments(mean, spread / seen)
