@@ -8,6 +8,7 @@ import io
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,51 +16,121 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import filelock
 
-from advbench.types import Json
+from advbench.types import ConfigError, Json
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
 _TEMPORARY = ".tmp"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: the disk, the quota, the limit of a file's size
+_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_PROBE = 1 << 16  # bytes: more than a file system keeps in a folder's entry
 
 
-class DiskFullError(OSError):
-    """There was no room for a file. What stood under its name before still stands there, whole."""
+class StoreError(OSError):
+    """A file could not be stored. What stood under its name before still stands there, whole."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a new file beside `path`, then put it in the place of `path` in one step.
 
     After a crash at any moment, `path` holds the old content or the new one, never a part of it; the bytes are on
-    the disk when this returns. The folder is made if it is missing. Raises DiskFullError if the disk or the quota is
-    full, and whatever `write` raises; the temporary file is removed in each case.
+    the disk when this returns. The folder is made if it is missing. Raises StoreError if the disk or the quota is
+    full or may not be written, and whatever `write` raises; the temporary file is removed in each case.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
+        try:
+            with _created(temporary) as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Inside, what a full, read-only or forbidden disk answers becomes a StoreError that names `path`."""
     try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-            write(file)
+        yield
+    except OSError as error:
+        if isinstance(error, StoreError) or error.errno not in (*_FULL, *_CLOSED):
+            raise
+        problem = "disk full while writing" if error.errno in _FULL else f"{os.strerror(error.errno)}: cannot write"
+        advice = "free space" if error.errno in _FULL else "allow that"
+        message = f"{problem} {path}; nothing half-written: {advice} and run again to resume"
+        raise StoreError(error.errno, message) from error
+
+
+def check_room(folder: Path, needed: int = 0) -> None:
+    """Raise ConfigError unless a file can be written into `folder` and `needed` more bytes are free there.
+
+    Asked before any work. A file of 64 KiB is written and removed, in `folder` or in the nearest folder above it that
+    exists: nothing is left behind, and no folder is made.
+    """
+    place = folder.absolute()
+    try:
+        there = next(each for each in (place, *place.parents) if each.exists())
+        free = _free(there)
+        if free is not None and free < max(needed, _PROBE):
+            raise ConfigError(f"no room in {folder}: {_size(free)} free, {_size(max(needed, _PROBE))} needed")
+        _probe(there)
+    except OSError as error:
+        room = f": {_size(max(needed, _PROBE))} needed" if error.errno in _FULL else ""
+        raise ConfigError(f"cannot write into {folder}: {error.strerror}{room}") from None
+
+
+def _free(folder: Path) -> int | None:
+    """Bytes that this user may still write there; None where the file system does not say."""
+    usage = shutil.disk_usage(folder)
+    return usage.free if usage.total else None
+
+
+def _probe(folder: Path) -> None:
+    # Quotas and limits do not show in the free space: only writing tells.
+    temporary = folder / f".{secrets.token_hex(8)}{_TEMPORARY}"
+    try:
+        with _created(temporary) as file:
+            file.write(b"\x55" * _PROBE)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except BaseException as error:
+    finally:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in _FULL:
-            message = f"disk full while writing {path}; nothing half-written"
-            raise DiskFullError(error.errno, message) from error
-        raise
+
+
+def _created(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb")
+
+
+def _size(count: int) -> str:
+    """ "12.3 MB": bytes for reading, in powers of 1000 as disks are sold."""
+    number, unit = float(count), 0
+    while number >= 1000 and unit < 4:
+        number, unit = number / 1000, unit + 1
+    return f"{number:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[unit]}"
 
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
     """Wait until no other process writes into `folder`, and clear away what killed writers left there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / ".lock"):
+    lock = filelock.FileLock(folder / ".lock")
+    with storing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
         remove_temporaries(folder)
         yield
+    finally:
+        lock.release()
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -54,12 +54,12 @@ class Radius:
 class ThreatModel:
     """What the attacker may do: move x by at most `eps` in `norm`, inside the box [low, high].
 
-    norm: 0, 1, 2 or inf. eps: radius in input units, or None for a minimum-norm attack (no radius:
+    norm: 0, 1, 2 or inf. eps: radius in input units, or None (the default) for a minimum-norm attack (no radius:
     the nearest adversarial example is sought). Raises ConfigError on any other value.
     """
 
     norm: float
-    eps: float | None
+    eps: float | None = None
     low: float = 0.0
     high: float = 1.0
 

@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -20,8 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from advbench.store import (
-    DiskFullError,
+    StoreError,
     atomic_write,
+    check_room,
     file_hash,
     read_json,
     read_table,
@@ -33,6 +35,7 @@ from advbench.store import (
     write_tensors,
     write_text,
 )
+from advbench.types import ConfigError
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "json": lambda path: write_json(path, {"a": [1, 2, 3]}),
@@ -96,10 +99,51 @@ def test_full_disk_leaves_what_was_there(
     if before is not None:
         path.write_bytes(before)
     full = OSError(code, os.strerror(code))
-    with _failing(call, full), pytest.raises(DiskFullError, match=r"disk full while writing .*file; nothing half"):
+    with _failing(call, full), pytest.raises(StoreError, match=r"disk full while writing .*file; nothing half"):
         WRITERS[writer](path)
     assert [entry.name for entry in folder.iterdir()] == ([] if before is None else ["file"])
     assert before is None or path.read_bytes() == before
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_closed_disk_is_said_to_be_closed(tmp_path: Path, code: int) -> None:
+    with _failing("open", OSError(code, "no")), pytest.raises(StoreError, match=r"cannot write .*file; nothing half"):
+        write_json(tmp_path / "file", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_worker_could_not_store_arrives_with_its_words() -> None:
+    problem = StoreError(errno.ENOSPC, "disk full while writing file")
+    arrived = pickle.loads(pickle.dumps(problem))
+    assert isinstance(arrived, StoreError)
+    assert (arrived.errno, str(arrived)) == (errno.ENOSPC, "disk full while writing file")
+
+
+def test_looking_for_room_leaves_nothing_and_makes_no_folder(tmp_path: Path) -> None:
+    check_room(tmp_path, 1)
+    check_room(tmp_path / "a" / "b", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_room_is_said_in_numbers(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"no room in {tmp_path}: .* free, 1e\+06 TB needed"):
+        check_room(tmp_path, 10**18)
+
+
+@pytest.mark.parametrize(("call", "code"), list(itertools.product(["write", "fsync"], [errno.ENOSPC, errno.EROFS])))
+def test_a_disk_that_takes_no_byte_has_no_room(tmp_path: Path, call: str, code: int) -> None:
+    with (
+        _failing(call, OSError(code, os.strerror(code))),
+        pytest.raises(ConfigError, match=f"cannot write into {tmp_path}"),
+    ):
+        check_room(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_below_a_file_there_is_no_room(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="Not a directory"):
+        check_room(tmp_path / "file" / "folder")
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken disk"), KeyboardInterrupt(), ValueError("bad")])

@@ -103,6 +103,7 @@ def test_impossible_threats_are_refused(arguments: tuple[float, ...], message: s
 def test_threats_hold_floats() -> None:
     threat = ThreatModel("linf", 1)  # type: ignore[arg-type]
     assert (threat.norm, threat.eps) == (math.inf, 1.0)
+    assert ThreatModel(norm=2) == ThreatModel(2, None)  # no radius: the nearest example
     assert ThreatModel(2, 100.0).eps == 100.0  # an l2 radius may be longer than a side of the box
     assert ThreatModel(math.inf, 8.0, 0.0, 255.0).eps == 8.0
 

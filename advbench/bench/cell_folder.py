@@ -19,6 +19,7 @@ from advbench.store import (
     read_table,
     read_tensors,
     remove_temporaries,
+    storing,
     write_json,
     write_table,
     write_tensors,
@@ -69,13 +70,18 @@ def is_done(folder: Path) -> bool:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the cell for this process. Raises BusyError at once if another run holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock", timeout=0)
     try:
-        with filelock.FileLock(folder / ".lock", timeout=0):
-            remove_temporaries(folder)
-            yield
+        with storing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
     except filelock.Timeout:
         raise BusyError(f"another run is at work in {folder}") from None
+    try:
+        remove_temporaries(folder)
+        yield
+    finally:
+        lock.release()
 
 
 def open_chunks(folder: Path, cut: Cut) -> Cut:
@@ -147,9 +153,10 @@ def _join(tables: Sequence[pd.DataFrame], images: Sequence[Mapping[str, torch.Te
 def log(folder: Path, line: str) -> None:
     """Add a line to the log of a running cell."""
     path = folder / CHUNKS / LOG
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line.rstrip() + "\n")
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line.rstrip() + "\n")
 
 
 def commit(
@@ -182,5 +189,4 @@ def tidy(folder: Path) -> None:
 
 def write_failure(folder: Path, error: str, traceback: str) -> None:
     """Leave a note of why the cell has no result. The chunks stay: the next run goes on from them."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / FAILURE, {"error": error, "traceback": traceback})

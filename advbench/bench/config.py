@@ -7,23 +7,38 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from torch import Tensor, nn
+
+from advbench.bench.belonging import check_kind, entry_of
+from advbench.bench.data_entries import DATA_KEYS, read_data, read_images
 from advbench.bench.entries import DefenseChoice, read_attacks, read_defenses
 from advbench.bench.excludes import Exclude, read_excludes
 from advbench.bench.jobs import Choice, DataChoice, Threat
 from advbench.bench.model_entries import ModelChoice, read_models, read_substitute
-from advbench.bench.parameters import resolve_path
+from advbench.bench.parameters import Special
 from advbench.bench.sections import each, integer, read_norm, read_radius, table, word
 from advbench.bench.yaml_loader import Node, load_yaml, placing
 from advbench.models.prepare import Precision
-from advbench.registry import ATTACKS, ATTRIBUTIONS, CONTROLS, DATASETS
+from advbench.registry import ATTACKS, ATTRIBUTIONS, CONTROLS
 from advbench.types import Radius, ThreatModel, norm_name
 
-__all__ = ["Choice", "DataChoice", "DefenseChoice", "Exclude", "Matrix", "ModelChoice", "Threat", "load_matrix"]
+__all__ = [
+    "DATA_KEYS",
+    "Choice",
+    "DataChoice",
+    "DefenseChoice",
+    "Exclude",
+    "Matrix",
+    "ModelChoice",
+    "Threat",
+    "load_matrix",
+]
 
 KEYS = (
     *("schema", "question", "seed", "precision", "grid", "budget", "data", "models", "defenses", "threats"),
     *("attacks", "controls", "explain", "pictures", "exclude"),
 )
+THREAT_KEYS = ("norm", "eps")
 Grid = Literal["every", "nested"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")  # the first of each is the default
 PICTURES = ("visualize", "dream", "inversion")
@@ -71,10 +86,11 @@ def load_matrix(path: Path | str, *, allow_code: bool = False) -> Matrix:
         raise root.error("needs 'attacks' or 'controls'")
     if "schema" in sections and sections["schema"].value != 1:
         raise sections["schema"].error(f"must be 1, got {sections['schema'].kind}")
-    data = _data(sections["data"])
+    data = read_data(sections["data"])
     threats = _threats(sections["threats"])
-    attacks = read_attacks(sections.get("attacks"), ATTACKS, lambda node: read_substitute(node, allow_code))
-    controls = read_attacks(sections.get("controls"), CONTROLS, lambda node: read_substitute(node, allow_code))
+    specials: dict[object, Special] = {nn.Module: lambda node: read_substitute(node, allow_code), Tensor: read_images}
+    attacks = read_attacks(sections.get("attacks"), ATTACKS, specials)
+    controls = read_attacks(sections.get("controls"), CONTROLS, specials)
     models = read_models(sections["models"], allow_code)
     defenses = read_defenses(sections.get("defenses"), threats, root)
     return Matrix(
@@ -115,58 +131,16 @@ def _one_of(node: Node | None, allowed: tuple[Word, ...]) -> Word:
 
 def _explain(node: Node) -> str:
     with placing(node):
-        return ATTRIBUTIONS[word(node)].name
+        return entry_of(ATTRIBUTIONS, word(node)).name
 
 
 def _picture(node: Node) -> str:
     name = word(node)
     if name not in PICTURES:
+        with placing(node):
+            check_kind("synthesis", name)
         raise node.error(f"must be of {', '.join(PICTURES)}, got {name!r}")
     return name
-
-
-def _data(node: Node) -> DataChoice:
-    if isinstance(node.value, str):
-        return DataChoice(dataset_spec(node, "test"))
-    fields = table(node, ("name", "split", "count", "choose", "train", "root", "size"), ("name",))
-    choose = _choose(fields.get("choose"))
-    if choose == "all" and "count" in fields:
-        raise fields["count"].error("does not go with choose: all")
-    split = word(fields["split"]) if "split" in fields else "test"
-    return DataChoice(
-        name=dataset_spec(fields["name"], split),
-        split=split,
-        count=integer(fields, "count", lowest=1) if "count" in fields else None,
-        choose=choose,
-        train=dataset_spec(fields["train"], "train") if "train" in fields else None,
-        root=str(resolve_path(fields["root"], word(fields["root"]))) if "root" in fields else None,
-        size=integer(fields, "size", lowest=1) if "size" in fields else None,
-    )
-
-
-def _choose(node: Node | None) -> Literal["stratified", "first", "all"]:
-    match "stratified" if node is None else node.value:
-        case "stratified":
-            return "stratified"
-        case "first":
-            return "first"
-        case "all":
-            return "all"
-    assert node is not None
-    raise node.error(f"must be stratified, first or all, got {node.kind}")
-
-
-def dataset_spec(node: Node, split: str) -> str:
-    """A dataset's name, or KIND:PATH with the path made absolute; {split} in the path stays, but that file must be."""
-    kind, colon, rest = word(node).partition(":")
-    with placing(node):
-        DATASETS[kind]
-    if not colon:
-        return kind
-    path, _, labels_of = rest.partition("#")
-    absolute = f"{kind}:{resolve_path(node, path, split)}"
-    # A "#" in the path itself must not be taken for the mark of `labels_of`.
-    return f"{absolute}#{labels_of}" if labels_of or "#" in absolute else absolute
 
 
 def _threats(node: Node) -> tuple[Threat, ...]:
@@ -181,7 +155,7 @@ def _threats(node: Node) -> tuple[Threat, ...]:
 
 
 def _threat(node: Node) -> Threat:
-    fields = table(node, ("norm", "eps"), ("norm",))
+    fields = table(node, THREAT_KEYS, ("norm",))
     norm = read_norm(fields["norm"])
     if "eps" not in fields:
         return Threat(norm, None, node.line)

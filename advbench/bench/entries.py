@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from torch import nn
-
+from advbench.bench.belonging import check_kind, entry_of
 from advbench.bench.goals import GOALS
 from advbench.bench.jobs import Choice, Threat
 from advbench.bench.parameters import Special, expand_parameters, unknown
@@ -60,16 +59,18 @@ def no_such(item: Node, kind: str, name: str, names: Sequence[str]) -> ConfigErr
     return ConfigError(f"{item.file}:{item.line}: {item.path}: no {kind} named {name!r}; {near.strip()}")
 
 
-def read_attacks(node: Node | None, registry: Registry[AttackInfo], substitute: Special) -> tuple[Choice, ...]:
-    """Every point of the entries at `node`, in order. substitute: reads a parameter that is a model."""
-    specials: dict[object, Special] = {nn.Module: substitute, collections.abc.Callable: _callables}
-    return tuple(choice for item in each(node) for choice in _attack(item, registry, specials))
+def read_attacks(
+    node: Node | None, registry: Registry[AttackInfo], specials: Mapping[object, Special]
+) -> tuple[Choice, ...]:
+    """Every point of the entries at `node`, in order. specials: readers of parameters that are models or images."""
+    every = {**specials, collections.abc.Callable: _callables}
+    return tuple(choice for item in each(node) for choice in _attack(item, registry, every))
 
 
 def _attack(item: Node, registry: Registry[AttackInfo], specials: Mapping[object, Special]) -> list[Choice]:
     name, fields, owner = named(item)
     with placing(replace(item, line=owner.line)):
-        parameters = registry[name].parameters()
+        parameters = entry_of(registry, name).parameters()
     takes_goal = "goal" in fields and "goal" not in parameters
     goals = [_goal(value) for value in each(fields["goal"])] if takes_goal else ["untargeted"]
     own = {key: value for key, value in fields.items() if not (takes_goal and key == "goal")}
@@ -114,7 +115,7 @@ def read_defenses(node: Node | None, threats: Sequence[Threat], root: Node) -> t
 def _defense(item: Node, threats: Sequence[Threat]) -> list[DefenseChoice]:
     name, fields, owner = named(item)
     stage, own = _defense_parameters(name, replace(item, line=owner.line))
-    radius = _RADIUS if stage == "training" and DEFENSES[name].info.radius else {}
+    radius = RADIUS if stage == "training" and DEFENSES[name].info.radius else {}
     parameters = {**TRAINING, **radius, **own}
     choices = []
     for point in expand_parameters(fields, parameters, owner, {Radius: _radii, Threat: _norms}):
@@ -132,13 +133,15 @@ def _defense_parameters(
     if name == "none":
         return "none", {}
     if name not in DEFENSES:
+        with placing(item):
+            check_kind("defense", name)
         raise no_such(item, "defense", name, ["none", *DEFENSES.names()])
     entry = DEFENSES[name]
     return entry.info.stage, entry.parameters()
 
 
 # Beside a training defense's own parameters: the threat it is trained against. The annotations only pick the reader.
-_RADIUS = {
+RADIUS = {
     "norm": inspect.Parameter("norm", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Threat),
     "eps": inspect.Parameter("eps", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Radius),
 }
@@ -153,7 +156,7 @@ def _norms(node: Node) -> list[Json]:
 
 
 def _trained_against(point: Mapping[str, Json], threats: Sequence[Threat], owner: Node) -> tuple[float, Radius]:
-    given = {key: str(point[key]) for key in _RADIUS if point.get(key) is not None}
+    given = {key: str(point[key]) for key in RADIUS if point.get(key) is not None}
     norms = [norm_of(given["norm"])] if "norm" in given else [threat.norm for threat in threats if threat.eps]
     radii = [threat.eps[-1] for threat in threats if threat.eps and threat.norm in norms[:1]]
     eps = Radius(given["eps"]) if "eps" in given else next(iter(radii), None)

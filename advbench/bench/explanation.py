@@ -45,7 +45,8 @@ class Method:
 class Question:
     """Images x (B, C, H, W), the scores asked for, the methods and the nets that they look into.
 
-    random_nets: for controls, a copy of each net with random weights; then each map also comes shuffled.
+    random_nets: for controls, a copy of each net with random weights; then each map also comes shuffled. objects:
+    (B, H, W) bool, where the object of each image is, if that is known.
     """
 
     x: Tensor
@@ -54,6 +55,7 @@ class Question:
     nets: Sequence[nn.Module]
     random_nets: Sequence[nn.Module] = ()
     seed: int = 0
+    objects: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from advbench.types import ConfigError, Json
 Row = Mapping[str, Json]
 # A spreadsheet takes a cell that begins with one of these as a formula (OWASP, CSV injection).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+AT_RADIUS = ("robust_accuracy", "ci_low", "ci_high")  # mean nothing without a radius: there the median distance speaks
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -35,7 +36,10 @@ def export(path: Path, form: str) -> bytes:
 
 
 def rows_under(path: Path) -> list[Row]:
-    """A row of `summary.COLUMNS` per (cell, eps), in the order of the matrix; cells without a result are empty."""
+    """A row of `summary.COLUMNS` per (cell, eps), in the order of the matrix; cells without a result are empty.
+
+    The row of a minimum-norm attack without radii has a median distance and no robust accuracy.
+    """
     states = [state for folder in matrix_folders(path) for state in cell_states(folder)]
     return [row for state in states if state.status != "skipped" for row in _rows(state)]
 
@@ -44,7 +48,7 @@ def _rows(state: CellState) -> Sequence[Row]:
     if state.status != "done":
         return blank(state.labels, state.eps, state.status)
     record = cast("Mapping[str, Sequence[Row]]", read_json(state.folder / CELL))
-    return record["summary"]
+    return [row if row["eps"] is not None else {**row, **dict.fromkeys(AT_RADIUS)} for row in record["summary"]]
 
 
 def to_csv(rows: Sequence[Row]) -> bytes:
@@ -123,7 +127,7 @@ def _printed(row: Row) -> list[str]:
         str(row["n"]),
         _percent(row["clean_accuracy"]),
         _percent(row["robust_accuracy"]),
-        f"{_percent(row['ci_low'])} - {_percent(row['ci_high'])}",
+        "" if row["ci_low"] is None else f"{_percent(row['ci_low'])} - {_percent(row['ci_high'])}",
         "" if median is None else f"{median:.4g}",
     ]
 

@@ -32,8 +32,8 @@ class Method:
 def expand(matrix: Matrix) -> Plan:
     """Every cell of `matrix`, the cheap ones of a model first, and every combination that does not apply.
 
-    Reads the labels of the data to choose the samples; builds no model. Raises ConfigError on a matrix that its data
-    cannot serve, and on an exclude rule that matches nothing.
+    Reads the labels of the data to choose the samples; of the models, only shapes are asked. Raises ConfigError on a
+    matrix that its data cannot serve, a model that does not fit the data, and an exclude rule that matches nothing.
     """
     setting = read_setting(matrix)
     pairs, skips = _applicable(_methods(matrix), matrix.threats)
@@ -80,9 +80,7 @@ def _applicable(methods: Sequence[Method], threats: Sequence[Threat]) -> tuple[l
 
 def _reasons(method: Method, threat: Threat) -> Iterator[str]:
     """Why `method` does not apply to `threat`; nothing if it does."""
-    inner = method.choice.params.get("via")
-    inside = [ATTACKS[str(inner["name"])]] if isinstance(inner, Mapping) else []
-    for entry in (method.entry, *inside):
+    for entry in (method.entry, *_inner(method.choice.params)):
         if threat.norm not in entry.info.norms:
             yield f"{entry.name} does not work in {norm_name(threat.norm)}, only in " + ", ".join(
                 map(norm_name, entry.info.norms)
@@ -91,6 +89,15 @@ def _reasons(method: Method, threat: Threat) -> Iterator[str]:
             yield f"{entry.name} needs a radius, and this threat has none"
         if method.choice.goal != "untargeted" and not entry.can_target:
             yield f"{entry.name} cannot be targeted"
+
+
+def _inner(params: Mapping[str, Json]) -> Iterator[Entry[AttackInfo]]:
+    """The attacks among the parameters of an attack, and among theirs."""
+    for value in params.values():
+        match value:
+            case {"name": str(name), "params": Mapping() as inner, **others} if not others:
+                yield ATTACKS[name]
+                yield from _inner(inner)
 
 
 def _method_labels(method: Method, threat: Threat) -> dict[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
+from advbench.bench.belonging import entry_of
 from advbench.bench.entries import named, no_such
 from advbench.bench.parameters import content_of, expand_parameters, resolve_path, unknown
 from advbench.bench.sections import each, word
@@ -21,13 +22,13 @@ from advbench.models.spec import Spec, parse_spec
 from advbench.registry import MODELS
 from advbench.types import Json, content_key
 
-_TWIN = {
+TWIN = {
     "defense": inspect.Parameter(
         "defense", inspect.Parameter.KEYWORD_ONLY, default="same", annotation=Literal["same", "none"]
     ),
     "seed": inspect.Parameter("seed", inspect.Parameter.KEYWORD_ONLY, default=1, annotation=int),
 }
-_LABELS = {
+LABELS = {
     name: parameter
     for name, parameter in inspect.signature(from_labels, eval_str=True).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY and name not in ("seed", "device", "progress")
@@ -72,7 +73,7 @@ def _model(item: Node, allow_code: bool) -> list[ModelChoice]:
     text, fields, owner = named(item)
     with placing(replace(item, line=owner.line)):
         spec = parse_spec(text)
-        parameters = MODELS[spec.name].parameters()
+        parameters = entry_of(MODELS, spec.name).parameters()
     if spec.name == "python" and not allow_code:
         raise item.error("runs code of yours; if you trust it, allow that with --allow-code")
     own = {**_parts(spec, parameters, owner), **{key: value for key, value in fields.items() if key != "weights"}}
@@ -174,7 +175,7 @@ def _substitute(node: Node, allow_code: bool) -> list[Json]:
     """
     name, fields, owner = named(node)
     if name == "twin":
-        return [{"twin": point} for point in expand_parameters(fields, _TWIN, owner, {})]
+        return [{"twin": point} for point in expand_parameters(fields, TWIN, owner, {})]
     if ":" not in name and name not in ("labels", *MODELS.names()):
         raise no_such(
             replace(node, line=owner.line), "substitute", name, ["twin", "labels", "ensemble", *MODELS.names()]
@@ -182,11 +183,11 @@ def _substitute(node: Node, allow_code: bool) -> list[Json]:
     if name != "labels":
         return [{"model": choice.as_json()} for choice in _model(node, allow_code)]
     for key in fields:
-        if key not in _LABELS and key != "model":
-            raise unknown(fields[key], owner, "parameter", key, ["model", *_LABELS])
+        if key not in LABELS and key != "model":
+            raise unknown(fields[key], owner, "parameter", key, ["model", *LABELS])
     if "model" not in fields:
         raise owner.error("needs the parameter 'model': the architecture that learns from the labels")
     own = {key: value for key, value in fields.items() if key != "model"}
     students = read_models(fields["model"], allow_code)
-    points = expand_parameters(own, _LABELS, owner, {})
+    points = expand_parameters(own, LABELS, owner, {})
     return [{"labels": {"student": student.as_json(), **point}} for student in students for point in points]

@@ -24,7 +24,7 @@ from advbench.core.draws import Draws
 from advbench.core.layer_order import finishing_order
 from advbench.core.targets import logit
 from advbench.models.predict import exact_float32, predict
-from advbench.store import DiskFullError, read_tensors, sole_writer, write_json, write_tensors
+from advbench.store import StoreError, read_tensors, sole_writer, write_json, write_tensors
 from advbench.synthesis.dream.dream import dream
 from advbench.synthesis.inversion.inversion import inversion
 from advbench.synthesis.visualize.recipes import Recipe as ImageRecipe
@@ -127,7 +127,7 @@ def groups(jobs: Sequence[Job]) -> list[list[Net]]:
 def make_pictures(jobs: Sequence[Job], methods: Sequence[str], place: Place) -> None:
     """Fill the matrix's folder `pictures` for the groups among the jobs; what is there already is not made again.
 
-    Whatever goes wrong with a picture is noted in place of it. Raises Interrupted and DiskFullError.
+    Whatever goes wrong with a picture is noted in place of it. Raises Interrupted and StoreError.
     """
     families = groups(jobs) if methods else []
     if not families:
@@ -136,7 +136,7 @@ def make_pictures(jobs: Sequence[Job], methods: Sequence[str], place: Place) -> 
     with interrupts.at_once(), exact_float32(), sole_writer(folder):
         try:
             shown = _chosen(jobs[0], place)
-        except DiskFullError:
+        except StoreError:
             raise
         except Exception as error:
             tqdm.write(f"pictures: left out, {_reason(error)}", file=sys.stderr)
@@ -164,12 +164,12 @@ def _row(net: Net, shown: Shown, methods: Sequence[str], folder: Path, place: Pl
             for name in missing:
                 try:
                     known |= _made(name, model, shown)
-                except DiskFullError:
+                except StoreError:
                     raise
                 except Exception as error:
                     failed[name] = _reason(error)
             write_tensors(file, {name: tensor.detach().cpu().contiguous() for name, tensor in known.items()})
-        except DiskFullError:
+        except StoreError:
             raise
         except Exception as error:
             failed = dict.fromkeys(missing, _reason(error))

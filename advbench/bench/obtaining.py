@@ -10,7 +10,7 @@ from advbench.bench import interrupts
 from advbench.bench.jobs import Job, Recipe, SubstituteRecipe, members_of
 from advbench.bench.stage import Place, load_model_of, load_samples_of
 from advbench.models.check import check_model
-from advbench.store import DiskFullError
+from advbench.store import StoreError
 from advbench.types import ConfigError
 
 AnyRecipe: TypeAlias = Recipe | SubstituteRecipe
@@ -61,7 +61,7 @@ def _train(recipe: AnyRecipe, jobs: Sequence[Job], place: Place) -> list[Lost]:
     try:
         with interrupts.at_once():
             load_model_of(recipe, place)
-    except DiskFullError:
+    except StoreError:
         raise
     except Exception as error:
         trace = traceback.format_exc()

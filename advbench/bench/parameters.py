@@ -19,7 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Union, get_args, get_origin
 
-from torch import nn
+from torch import Tensor, nn
 
 from advbench.bench.yaml_loader import Node
 from advbench.registry import ATTACKS, AttackInfo, Entry, nearest
@@ -240,6 +240,7 @@ _WORDS: Mapping[object, str] = {
     str: "a word",
     Path: "a file",
     nn.Module: "a model",
+    Tensor: "a tensor (in Python)",
     collections.abc.Callable: "an attack",
 }
 

@@ -16,7 +16,7 @@ def ended_line(cell: Finished) -> str:
     nearest = bool(cell.summary) and cell.summary[0]["eps"] is None
     audits = "".join(f"\n        {row['audit']}" for row in cell.summary if row.get("audit"))
     name = name_of(cell.labels, nearest=nearest)
-    return f"{cell.status:7} {name}   robust {_shares(cell.summary)}   {cell.seconds:.1f} s{audits}"
+    return f"{cell.status:7} {name}   {_shares(cell.summary)}   {cell.seconds:.1f} s{audits}"
 
 
 def final_lines(cells: Sequence[Finished], selected: int) -> list[str]:
@@ -28,7 +28,7 @@ def final_lines(cells: Sequence[Finished], selected: int) -> list[str]:
 
 def robust_so_far(cell: Finished) -> str:
     """For a progress bar: the last cell's robust accuracy."""
-    return "failed" if cell.status == "failed" else f"robust {_shares(cell.summary[-1:])}"
+    return "failed" if cell.status == "failed" else _shares(cell.summary[-1:])
 
 
 def name_of(labels: Mapping[str, str], *, nearest: bool = False) -> str:
@@ -40,10 +40,13 @@ def name_of(labels: Mapping[str, str], *, nearest: bool = False) -> str:
 
 
 def _shares(summary: Sequence[Mapping[str, Json]]) -> str:
-    return ", ".join(_share(row) for row in summary)
+    """Robust accuracy per radius; without radii the distance, since a share would have no ball to speak about."""
+    if summary and summary[0]["eps"] is None:
+        distance = summary[0]["median_distance"]
+        return f"median distance {distance:.4g}" if isinstance(distance, float) else "most samples held at any distance"
+    return "robust " + ", ".join(_share(row) for row in summary)
 
 
 def _share(row: Mapping[str, Json]) -> str:
     robust = row["robust_accuracy"]
-    eps = "" if row["eps"] is None else f"{row['eps']}: "
-    return f"{eps}{100 * robust:.1f} %" if isinstance(robust, float) else f"{eps}no samples"
+    return f"{row['eps']}: {100 * robust:.1f} %" if isinstance(robust, float) else f"{row['eps']}: no samples"

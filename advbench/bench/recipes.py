@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
-import filelock
 import torch
 from torch import nn
 
@@ -20,7 +19,7 @@ from advbench.models.ensemble import MeanLogits
 from advbench.models.load import load_model
 from advbench.models.weights import load_weights
 from advbench.registry import DEFENSES
-from advbench.store import read_json, remove_temporaries, write_json, write_tensors
+from advbench.store import read_json, sole_writer, write_json, write_tensors
 from advbench.types import ConfigError, Json
 
 WEIGHTS = "weights.safetensors"  # written last: its presence says that the folder is complete
@@ -96,10 +95,8 @@ def _once(folder: Path, make: Callable[[], None]) -> None:
     """Call `make` unless the folder is complete; processes that ask at the same time take turns."""
     if (folder / WEIGHTS).exists():
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / ".lock"):
+    with sole_writer(folder):
         if not (folder / WEIGHTS).exists():
-            remove_temporaries(folder)
             make()
 
 

@@ -44,7 +44,7 @@ from advbench.bench.summary import summarise
 from advbench.models.check import check_model
 from advbench.models.predict import exact_float32
 from advbench.models.prepare import Precision, prepare
-from advbench.store import DiskFullError, read_json
+from advbench.store import StoreError, read_json
 from advbench.types import Json, Outcomes, ThreatModel
 
 
@@ -64,7 +64,7 @@ def run_cell(job: Job, *, place: Place) -> Finished:
     """Compute the cell if its folder holds no result; whatever goes wrong in it is its own failure.
 
     A cell that was interrupted goes on at its first missing chunk. A cell that another run holds is left to it.
-    Raises Interrupted, and DiskFullError because that is no matter of this cell alone.
+    Raises Interrupted, and StoreError because that is no matter of this cell alone.
     """
     folder = place.of(job)
     try:
@@ -74,7 +74,7 @@ def run_cell(job: Job, *, place: Place) -> Finished:
             return _compute(job, folder, place)
     except BusyError:
         return Finished(folder, job.labels, "busy")
-    except DiskFullError:
+    except StoreError:
         raise
     except Exception as error:
         return fail(job, place, f"{type(error).__name__}: {error}", traceback.format_exc())

@@ -23,12 +23,13 @@ from advbench.bench.net_pictures import make_pictures
 from advbench.bench.obtaining import obtain_models
 from advbench.bench.progress import ended_line, robust_so_far
 from advbench.bench.provenance import without_home
+from advbench.bench.room import bytes_needed
 from advbench.bench.run_cell import Finished, fail, run_cell, stored
 from advbench.bench.selection import select_jobs
 from advbench.bench.stage import CHUNK, Place
 from advbench.bench.status import MATRIX
 from advbench.registry import nearest
-from advbench.store import DiskFullError, sole_writer, write_json
+from advbench.store import StoreError, check_room, sole_writer, write_json
 from advbench.types import ConfigError, Json
 
 __all__ = ["Finished", "Place", "Tally", "run", "run_cell"]
@@ -38,13 +39,17 @@ DIED = "its process died: killed, out of memory, or crashed"
 
 @dataclass(frozen=True)
 class Tally:
-    """What a run came to. selected: cells asked for; signum: the signal that ended it early, or 0; reason: why none."""
+    """What a run came to. selected: cells asked for; signum: the signal that ended it early, or 0; reason: why none.
+
+    blocked: the disk was full or closed, so that the run had to end.
+    """
 
     folder: Path
     selected: int
     cells: tuple[Finished, ...]
     signum: int = 0
     reason: str = ""
+    blocked: bool = False
 
     @property
     def failed(self) -> tuple[Finished, ...]:
@@ -52,9 +57,11 @@ class Tally:
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some cells are not, 3 nothing selected, 130 / 143 interrupted."""
+        """0 all done, 1 some cells are not, 2 nowhere to store, 3 nothing selected, 130 / 143 interrupted."""
         if self.signum:
             return 128 + self.signum
+        if self.blocked:
+            return 2
         if not self.selected:
             return 3
         whole = [cell for cell in self.cells if cell.status in ("done", "stored")]
@@ -92,6 +99,7 @@ def run(
     if not jobs:
         reason = f"no cell matches {only!r}" if plan.jobs else "; ".join(skip.reason for skip in plan.skips)
         return Tally(place.folder, 0, (), reason=reason)
+    check_room(store, bytes_needed([job for job in jobs if not is_done(place.of(job))], workers))
     cells: list[Finished] = []
     with interrupts.listening():
         try:
@@ -101,8 +109,9 @@ def run(
             make_pictures(jobs, plan.matrix.pictures, place)
         except interrupts.Interrupted as interrupt:
             return Tally(place.folder, len(jobs), tuple(cells), interrupt.signum)
-        except DiskFullError as error:
-            print(error, file=sys.stderr)
+        except StoreError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            return Tally(place.folder, len(jobs), tuple(cells), blocked=True)
     return Tally(place.folder, len(jobs), tuple(cells))
 
 

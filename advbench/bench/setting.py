@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advbench.bench.config import Matrix
-from advbench.bench.parameters import content_of
+from advbench.bench.data_entries import content_of_spec
+from advbench.bench.learned_images import check_images
 from advbench.datasets.load import load_dataset
 from advbench.datasets.select import ids_hash, select
 from advbench.types import ConfigError, Json, norm_name
@@ -53,10 +54,12 @@ def read_setting(matrix: Matrix) -> Setting:
             **size,
         },
         train=train,
-        train_content={} if train is None else {"name": _content(train), "split": "train", **size},
+        train_content={} if train is None else {"name": content_of_spec(train, "train"), "split": "train", **size},
     )
     _check_radii(setting)
     _check_goals(setting)
+    for choice in (*matrix.attacks, *matrix.controls):
+        check_images(choice, data, setting.shape, f"{matrix.path}:{choice.line}: {choice.name}")
     return setting
 
 
@@ -64,13 +67,6 @@ def _has_training_part(spec: str) -> bool:
     """A registered name has one; a user's own files do if they come per split: {split} in the path, or sub-folders."""
     _, colon, path = spec.partition(":")
     return not colon or "{split}" in path or Path(path, "train").is_dir()
-
-
-def _content(train: str) -> str:
-    """What a spec to train on stands for: a name, or kind:hash of its file or folder in place of the path."""
-    kind, colon, rest = train.partition(":")
-    path = rest.rpartition("#")[0] or rest
-    return f"{kind}:{content_of(Path(path.replace('{split}', 'train')))}" if colon else kind
 
 
 def _check_radii(setting: Setting) -> None:

@@ -13,15 +13,17 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
+from advbench.bench.belonging import entry_of
 from advbench.bench.config import load_matrix
 from advbench.bench.matrix import expand
 from advbench.bench.recipes import obtain
 from advbench.bench.runner import Tally, choose_device, run
+from advbench.bench.yaml_loader import load_yaml, parse_yaml
 from advbench.datasets.class_names import class_names
 from advbench.datasets.images import read_image
 from advbench.models.predict import predict
 from advbench.registry import ATTACKS, CONTROLS, DATASETS
-from advbench.store import atomic_write, write_text
+from advbench.store import atomic_write, check_room, write_text
 from advbench.types import ConfigError, Json
 
 FILE = "attack.yaml"
@@ -49,35 +51,67 @@ class Single:
 def attack_once(single: Single, out: Path, *, device: str = "auto", micro_batch: int | None = None) -> Tally:
     """Run one attack on one model and keep the result under `out`, with the matrix file that repeats it.
 
-    A model without weights is trained first, on the training part of the dataset. Raises ConfigError on bad input.
+    A model without weights is trained first, on the training part of the dataset. The same attack again resumes, or
+    finds everything stored. Raises ConfigError on bad input, and if `out` holds another attack.
     """
+    check_room(out)
+    matrix, file = out / FILE, out.resolve() / "image.npz"
     data: dict[str, Json] = {"name": single.dataset, "count": single.samples}
+    pixels = None
     if single.image is not None:
-        file = out.resolve() / "image.npz"
         data = {"name": f"npz:{file}", "train": single.dataset}
         pixels = _fitted(single.image, single.dataset)
-        _write_image(file, pixels, 0, single.dataset)
-    matrix = out / FILE
-    write_text(matrix, json.dumps(_matrix(single, data), indent=1) + "\n")
+        _check_same_image(file, pixels)
+    text = json.dumps(_matrix(single, data), indent=1) + "\n"
+    _check_same_attack(matrix, text)
+    new = [path for path in (matrix, file) if not path.exists()]
+    write_text(matrix, text)
     try:
-        if single.image is not None:
-            plan = expand(load_matrix(matrix, allow_code=single.allow_code))
-            place = choose_device(device)
-            if plan.jobs:
-                model = obtain(plan.jobs[0].recipe, results=out.resolve(), device=place)
-                _write_image(file, pixels, _predicted(model, pixels.to(place)), single.dataset)
+        if pixels is not None:
+            _label(file, pixels, single, matrix, choose_device(device))
         return run(matrix, results=out, device=device, allow_code=single.allow_code, micro_batch=micro_batch)
     except ConfigError as error:
-        matrix.unlink()
+        for path in new:
+            path.unlink(missing_ok=True)
         # The user wrote no file: where in it the mistake is would only confuse.
         raise ConfigError(re.sub(rf"^\S*{re.escape(FILE)}:\d+: ", "", str(error))) from None
+
+
+def _check_same_attack(matrix: Path, text: str) -> None:
+    """Raise ConfigError if another attack was stored here: its results would lose the file that repeats them."""
+    if not matrix.exists():
+        return
+    before, now = (load_yaml(matrix).plain(), parse_yaml(text, FILE).plain())
+    if before != now:
+        assert isinstance(before, dict)
+        assert isinstance(now, dict)
+        other = [key for key in {**before, **now} if before.get(key) != now.get(key) and key != "question"]
+        raise ConfigError(
+            f"{matrix.parent} holds another attack: {', '.join(other)} in {matrix} differ; give another --out, or "
+            "remove that folder"
+        )
+
+
+def _check_same_image(file: Path, pixels: torch.Tensor) -> None:
+    if file.exists() and not np.array_equal(np.load(file, allow_pickle=False)["images"], pixels.numpy()):
+        raise ConfigError(f"{file.parent} holds the attack on another picture; give another --out")
+
+
+def _label(file: Path, pixels: torch.Tensor, single: Single, matrix: Path, device: str) -> None:
+    """Store the picture with what the model sees in it: that is what the attack should change."""
+    if not file.exists():
+        _write_image(file, pixels, 0, single.dataset)  # a plan needs a file to be there
+    plan = expand(load_matrix(matrix, allow_code=single.allow_code))
+    if plan.jobs:
+        model = obtain(plan.jobs[0].recipe, results=matrix.parent.resolve(), device=device)
+        _write_image(file, pixels, _predicted(model, pixels.to(device)), single.dataset)
 
 
 def _matrix(single: Single, data: Mapping[str, Json]) -> dict[str, Json]:
     """The matrix of one cell. JSON is YAML."""
     kind = "controls" if single.attack in CONTROLS else "attacks"
     if kind == "attacks":
-        ATTACKS[single.attack]  # an unknown name is refused here, where the message names both kinds of methods
+        entry_of(ATTACKS, single.attack)  # refused here, where the message names both kinds of methods
     goal: dict[str, Json] = {} if single.goal == "untargeted" else {"goal": single.goal}
     threat: dict[str, Json] = {"norm": single.norm} | ({} if single.eps is None else {"eps": [single.eps]})
     weights: dict[str, Json] = {} if single.weights is None else {"weights": str(single.weights.resolve())}

@@ -21,7 +21,8 @@ from advbench.diagnostics.likeness import likeness
 SAMPLES = 64  # of a cell, at most
 TOGETHER = 16  # explained in one call
 
-# between: "attack" (clean against adversarial, one method), "clean" or "adversarial" (two methods, one image).
+# between: "attack" (clean against adversarial, one method), "noise" (clean against noise of the attack's size, one
+# method), "clean" or "adversarial" (two methods, one image).
 COLUMNS = {
     "sample_id": "int64",
     "fooled": "bool",
@@ -42,8 +43,8 @@ def stability(stage: Stage, rows: Rows, *, explain: Sequence[str], execution: Ex
 
     rows: the whole cell. Looked at are the first SAMPLES samples by id that the model classifies correctly and that
     have an admissible image at the largest eps, fooled or not. The numbers are those of `diagnostics.likeness`, for the
-    label at x and at x_adv; found_...: for the label at x and the class found at x_adv. A method that refuses the model
-    has no rows.
+    label at x and at x_adv; found_...: for the label at x and the class found at x_adv. Beside each the control: the
+    label at x and at x plus the same change with its pixels shuffled. A method that refuses the model has no rows.
     """
     number, picked = _looked_at(rows.table)
     ids, label = (torch.tensor(picked[name].to_numpy()) for name in ("sample_id", "label"))
@@ -85,6 +86,12 @@ def _by_attack(found: Comparison) -> Iterator[Numbers]:
             **{name: getattr(pair.by_image, name) for name in ("overlap", "correlation", "structure", "shift")},
             "found_overlap": pair.in_all.overlap,
             "found_correlation": pair.in_all.correlation,
+        }
+        yield {
+            "between": "noise",
+            "first": pair.method,
+            "second": pair.method,
+            **{name: getattr(pair.by_noise, name) for name in ("overlap", "correlation", "structure", "shift")},
         }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from advbench.bench.cell_folder import folder_name
 from advbench.bench.jobs import DataChoice, EnsembleRecipe, Job, Recipe, SubstituteRecipe
+from advbench.bench.learned_images import learned_images
 from advbench.bench.parameters import arguments
 from advbench.bench.recipes import obtain
 from advbench.bench.scene import Assault
@@ -60,7 +61,7 @@ def set_stage(job: Job, place: Place) -> Stage:
     substitute = None if job.substitute is None else load_model_of(job.substitute, place)
     data, ids = load_samples_of(job, place)
     entry = (CONTROLS if job.kind == "control" else ATTACKS)[job.attack.name]
-    params = arguments(entry, job.attack.params, substitute)
+    params = arguments(entry, job.attack.params, substitute) | learned_images(job.attack, job.data, job.cell.seed)
     return Stage(model, data, ids, Assault(entry, params, job.goal, job.cell.seed, job.grid == "nested", job.budget))
 
 

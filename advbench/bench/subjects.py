@@ -1,17 +1,20 @@
-"""The models of a matrix and the substitutes beside them, as recipes. Nothing is built here."""
+"""The models of a matrix and the substitutes beside them, as recipes. Nothing is computed here."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from functools import cache
+from typing import NamedTuple, cast
 
 from advbench.bench.config import DefenseChoice, Matrix, ModelChoice
 from advbench.bench.jobs import EnsembleRecipe, Recipe, SubstituteRecipe
 from advbench.bench.labels import distinguish
 from advbench.bench.setting import Setting
 from advbench.defenses.settings import Training
-from advbench.types import ConfigError, Json, ThreatModel
+from advbench.models.fits import check_fits
+from advbench.types import ConfigError, Json, ThreatModel, canonical_json, content_key
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def _recipe(setting: Setting, model: ModelChoice, defense: DefenseChoice, label:
             f"{setting.matrix.path}:{model.line}: {model.label} must be trained, but {setting.matrix.data.name} has no "
             "training part; give data.train, or weights for the model"
         )
+    _check_fit(setting, model)
     threat = None
     if defense.stage == "training" and defense.norm is not None and defense.eps is not None:
         threat = ThreatModel(defense.norm, float(defense.eps))
@@ -75,6 +79,32 @@ def _recipe(setting: Setting, model: ModelChoice, defense: DefenseChoice, label:
         label=label,
         allow_code=setting.matrix.allow_code,
     )
+
+
+def _check_fit(setting: Setting, model: ModelChoice) -> None:
+    try:
+        _check_once(
+            _Fit(model.spec, canonical_json(model.params), model.weights, content_key(model.content)),
+            setting.shape,
+            setting.classes,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{setting.matrix.path}:{model.line}: {model.label}: {error}") from None
+
+
+class _Fit(NamedTuple):
+    """What decides whether a model fits its data. params: as JSON; content: a hash, so that a changed file counts."""
+
+    spec: str
+    params: str
+    weights: str | None
+    content: str
+
+
+@cache
+def _check_once(model: _Fit, shape: tuple[int, int, int], classes: int) -> None:
+    """A model stands in a matrix many times: under each defense, and as a substitute."""
+    check_fits(model.spec, shape=shape, classes=classes, params=json.loads(model.params), weights=model.weights)
 
 
 def substitute_for(setting: Setting, victim: Recipe, choice: Json) -> Recipe | SubstituteRecipe | EnsembleRecipe | str:

@@ -17,9 +17,12 @@ from advbench.defenses.curve import Curve
 from advbench.defenses.train import UNPERTURBED, TrainingLoss, plain, train
 from advbench.models.load import load_model
 from advbench.registry import DEFENSES
-from advbench.store import write_json, write_tensors
+from advbench.store import check_room, write_json, write_tensors
 from advbench.types import ConfigError, Json, ThreatModel, norm_name
 
+COPIES = (
+    5  # of the weights: a checkpoint holds them and their momentum, and so does the one that replaces it; and `out`
+)
 _PLACE = "train"  # stands for the file in messages, and is cut out of them
 
 
@@ -55,6 +58,7 @@ def train_once(request: Request, out: Path, *, device: str = "cpu", progress: bo
     model = load_model(
         request.model, shape=data.shape, classes=len(data.classes), seed=request.seed, allow_code=request.allow_code
     )
+    check_room(out.parent, COPIES * sum(each.numel() * each.element_size() for each in model.state_dict().values()))
     checkpoint = out.with_suffix(".checkpoint.pt")
     curve = train(
         model,

@@ -27,7 +27,7 @@ from yaml.events import (
     StreamStartEvent,
 )
 
-from advbench.types import ConfigError
+from advbench.types import ConfigError, Json
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
@@ -48,6 +48,16 @@ class Node:
     def error(self, message: str) -> ConfigError:
         """`FILE:LINE: PATH MESSAGE`, to be raised."""
         return ConfigError(f"{self.file}:{self.line}: {self.path} {message}".replace(":  ", ": "))
+
+    def plain(self) -> Json:
+        """The value without its places."""
+        match self.value:
+            case tuple() as items:
+                return [item.plain() for item in items]
+            case Mapping() as table:
+                return {key: item.plain() for key, item in table.items()}
+            case _:
+                return self.value
 
     @property
     def kind(self) -> str:

@@ -1,6 +1,7 @@
 """The commands: parse, call one function, print. One file each; `--help` answers without loading torch.
 
-A command imports what it needs when it runs. Mistakes of the user (`ConfigError`) end with one line and exit code 2.
+A command imports what it needs when it runs. Mistakes of the user (`ConfigError`) and a disk that is full or closed end
+with one line and exit code 2.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ def main() -> None:
     except ConfigError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
-    except OSError as error:  # a full disk, a folder that may not be written: the message names the file
+    except OSError as error:  # the message names the file
+        from advbench.store import StoreError
+
         click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, StoreError) else 1)

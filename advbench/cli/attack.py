@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from advbench.cli.outputs import OUT_FOLDER
 from advbench.cli.settings import settings
 from advbench.types import ConfigError
 
@@ -29,7 +30,7 @@ from advbench.types import ConfigError
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--micro-batch", type=click.IntRange(1), help="Samples at once; found by itself if not given.")
 @click.option("--allow-code", is_flag=True, help="Run model code that --model names (python:module:function).")
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--out", required=True, type=OUT_FOLDER)
 @click.pass_context
 def attack(
     context: click.Context,
@@ -58,6 +59,7 @@ def attack(
     from advbench.bench.export import export
     from advbench.bench.grid import write_grid
     from advbench.bench.single import Single, attack_once
+    from advbench.registry import ATTACKS, CONTROLS
 
     single = Single(
         attack=name,
@@ -67,7 +69,7 @@ def attack(
         eps=eps,
         samples=samples,
         weights=weights,
-        params=settings(params),
+        params=settings(params, entries=[table[name] for table in (ATTACKS, CONTROLS) if name in table]),
         goal=goal,
         budget=budget,
         image=image,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from advbench.cli.outputs import OUT_FILE
 from advbench.types import ConfigError
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -22,7 +23,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--groups", type=FILE, help="JSON: class of the stimuli -> classes of the model.")
 @click.option("--dataset", help="The data whose classes and image size the models have.  [default: ImageNet]")
 @click.option("--allow-code", is_flag=True, help="Run model code that --model names (python:module:function).")
-@click.option("--out", type=FILE, help="FILE.png: pictures with the networks' answers.")
+@click.option("--out", type=OUT_FILE, help="FILE.png: pictures with the networks' answers.")
 def cue_conflict(
     *,
     specs: tuple[str, ...],

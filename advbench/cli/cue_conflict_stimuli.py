@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from advbench.cli.outputs import OUT_FOLDER
+
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -31,7 +33,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--allow-code", is_flag=True, help="Run model code that --model names (python:module:function).")
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to make.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="The folder to make.")
 def cue_conflict_stimuli(
     *,
     dataset: str,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from advbench.cli.outputs import OUT_FILE
+
 
 @click.command(epilog="Example: advbench export results/digits --format csv --out digits.csv")
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -13,7 +15,7 @@ import click
     "--format", "form", default="csv", show_default=True,
     type=click.Choice(["csv", "json", "latex", "markdown", "parquet"]),
 )  # fmt: skip
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of the terminal.")
+@click.option("--out", type=OUT_FILE, help="A file instead of the terminal.")
 def export(folder: Path, form: str, out: Path | None) -> None:
     """Write a row per cell and eps of the results in DIR; cells without a result are empty and say why."""
     from advbench.bench.export import export as exported

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from advbench.cli.outputs import OUT_FILE
 from advbench.cli.settings import parsed, settings
 from advbench.types import ConfigError, Json
 
@@ -65,7 +66,7 @@ class _Remembering(click.Command):
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--allow-code", is_flag=True, help="Run model code that --model names (python:module:function).")
-@click.option("--out", required=True, type=FILE, help="FILE.png; FILE.gif or FILE.mp4 for frames.")
+@click.option("--out", required=True, type=OUT_FILE, help="FILE.png; FILE.gif or FILE.mp4 for frames.")
 @click.pass_context
 def picture(
     context: click.Context,

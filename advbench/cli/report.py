@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from advbench.cli.outputs import OUT_FILE
+
 
 @click.command(epilog="Example: advbench report results/digits --out reports/digits.html")
 @click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=click.Path(file_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: reports/<first DIR's name>.html")
+@click.option("--out", type=OUT_FILE, help="Default: reports/<first DIR's name>.html")
 def report(folders: tuple[Path, ...], out: Path | None) -> None:
     """Write one self-contained HTML page about the matrices stored in DIR...
 

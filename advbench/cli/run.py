@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
+from advbench.cli.outputs import OUT_FOLDER
+
 
 @click.command(epilog="Example: advbench run benchmarks/digits.yaml --workers 2 --only 'model=small*,attack=pgd*'")
 @click.argument("matrix", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), help="The store.")
+@click.option("--results", default="results", show_default=True, type=OUT_FOLDER, help="The store.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes on this machine.")
 @click.option("--engine", default="local", show_default=True, type=click.Choice(["local", "ray"]))
@@ -38,7 +40,8 @@ def run(
     Stop it when you like: the next run goes on where this one ended. A cell that fails does not stop the others, is
     listed at the end, and is tried again by the next run.
 
-    Exit codes: 0 all done, 1 some cells failed, 2 bad usage or matrix, 3 nothing selected, 130 or 143 interrupted.
+    Exit codes: 0 all done, 1 some cells failed, 2 bad usage or matrix, or a disk that is full or closed, 3 nothing
+    selected, 130 or 143 interrupted.
     """
     from advbench.bench.progress import final_lines
     from advbench.bench.runner import run as run_matrix

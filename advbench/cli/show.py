@@ -6,6 +6,11 @@ import json
 
 import click
 
+FILLED = {"datasets": ("root", "download")}  # what whoever calls fills in; `root` is a key of a matrix's data
+
+# What a matrix writes where Python takes a tensor.
+WRITTEN = {("attacks", "images"): "a dataset or a table like `data` of a matrix, or null"}
+
 
 @click.command(epilog="Example: advbench show attack pgd")
 @click.argument("kind")
@@ -18,14 +23,16 @@ def show(kind: str, name: str, as_json: bool) -> None:
     from advbench.bench.parameters import describe
     from advbench.cli.kinds import KINDS, facts, kind_of
 
-    entry = KINDS[kind_of(kind)][name]
+    table = kind_of(kind)
+    entry = KINDS[table][name]
     parameters = {
         own.name: {
-            "type": describe(own.annotation),
+            "type": WRITTEN.get((table, own.name)) or describe(own.annotation),
             "default": None if own.default is own.empty else _default(own.default),
             "required": own.default is own.empty,
         }
         for own in entry.parameters().values()
+        if own.name not in FILLED.get(table, ())
     }
     known = facts(entry)
     text = inspect.getdoc(entry.function) or ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from advbench.cli.outputs import OUT_FILE
 from advbench.cli.settings import settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--allow-code", is_flag=True, help="Run model code that MODEL names (python:module:function).")
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="FILE.safetensors")
+@click.option("--out", required=True, type=OUT_FILE, help="FILE.safetensors")
 def train(
     *,
     model: str,

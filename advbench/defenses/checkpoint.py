@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
@@ -16,7 +17,9 @@ from advbench.types import ConfigError
 def save_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, curve: Curve, run: str) -> None:
     """Replace `path` by the state after the epochs of `curve`, in one step. run: which training this is."""
     state = {"run": run, "curve": curve.to_json(), "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-    atomic_write(path, lambda file: torch.save(state, file))
+    buffer = io.BytesIO()  # torch turns the error of a full disk into another one
+    torch.save(state, buffer)
+    atomic_write(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, run: str) -> Curve:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from torch import nn
 
+from advbench.models import timm, torchvision
 from advbench.models.sequential import names_weights, read_entry
 from advbench.models.spec import Spec, parse_spec
-from advbench.models.torchvision import check_name
 from advbench.models.weights import load_weights
 from advbench.registry import DATASETS, MODELS, Entry, ModelInfo, nearest
 from advbench.types import ConfigError
@@ -27,7 +27,8 @@ _BRINGS: Mapping[str, Callable[[Mapping[str, object]], bool]] = {
 
 # What can be known of an architecture's parameters before anything is built.
 _CHECKS: Mapping[str, Callable[[Mapping[str, object]], None]] = {
-    "torchvision": lambda params: check_name(str(params["name"])),
+    "torchvision": lambda params: torchvision.check_name(str(params["name"])),
+    "timm": lambda params: timm.check_name(str(params["name"])),
 }
 
 

@@ -25,11 +25,9 @@ def timm(
     weights: a tag such as a1_in1k, or DEFAULT for the network's first. Raises ConfigError if timm is not installed, the
     network or the tag are unknown, the download fails, or the weights have other classes.
     """
+    check_name(name)
     package = import_extra("timm", "timm")
     pretrained = weights not in ("", "none")
-    names = package.list_models()
-    if name not in names:
-        raise ConfigError(f"timm has no network {name!r}; {nearest(name, names)}".rstrip())
     tagged = f"{name}.{weights}" if pretrained and weights != "DEFAULT" else name
     if pretrained and not package.is_model_pretrained(tagged):
         raise ConfigError(f"timm has no weights {weights!r} for {name}")
@@ -46,3 +44,10 @@ def timm(
     if len(mean) != shape[0]:
         mean, std = mean[:1] * shape[0], std[:1] * shape[0]  # timm's own rule is to repeat weights over channels
     return Normalized(network, mean, std)
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError if timm is not installed or has no network of that name."""
+    names = import_extra("timm", "timm").list_models()
+    if name not in names:
+        raise ConfigError(f"timm has no network {name!r}; {nearest(name, names)}".rstrip())

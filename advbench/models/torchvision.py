@@ -32,10 +32,8 @@ def torchvision(
     if weights in ("", "none"):
         with seeded(seed):
             return Normalized(get_model(name, weights=None, num_classes=classes), *IMAGENET)
+    check_classes(name, weights, classes)
     member = _member(name, weights)
-    trained_on = len(member.meta["categories"])
-    if classes != trained_on:
-        raise ConfigError(f"torchvision:{name}@{weights} knows {trained_on} classes, the data has {classes}")
     try:
         with seeded(seed):
             network = get_model(name, weights=member)
@@ -52,6 +50,15 @@ def published_accuracy(name: str, weights: str) -> float | None:
     """Top-1 accuracy in [0, 1] that the publisher of the weights states for ImageNet-1K; None if there is none."""
     metrics = _member(name, weights).meta.get("_metrics", {}).get("ImageNet-1K", {})
     return metrics["acc@1"] / 100 if "acc@1" in metrics else None
+
+
+def check_classes(name: str, weights: str, classes: int) -> None:
+    """Raise ConfigError if published `weights` of the network are for another number of classes, or do not exist."""
+    if weights in ("", "none"):
+        return
+    trained_on = len(_member(name, weights).meta["categories"])
+    if classes != trained_on:
+        raise ConfigError(f"torchvision:{name}@{weights} knows {trained_on} classes, the data has {classes}")
 
 
 def _member(name: str, weights: str) -> WeightsEnum:

@@ -31,7 +31,7 @@ class Vgg19(nn.Module):
             conv = nn.Conv2d(channels, widths[block - 1], 3, padding=1, padding_mode="reflect")
             nn.init.kaiming_normal_(conv.weight)  # keeps activations as strong in the depth as at the start
             self._append(keys[relu], conv)
-            self._append(relu, nn.ReLU())
+            self._append(relu, nn.ReLU(inplace=True))
             channels = widths[block - 1]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,7 +15,9 @@ from advbench.bench.parameters import arguments
 from advbench.bench.plan import trainings
 from advbench.bench.recipes import obtain, transfer_facts
 from advbench.models.ensemble import MeanLogits
+from advbench.models.load import load_model
 from advbench.registry import ATTACKS
+from advbench.store import write_tensors
 from advbench.types import ConfigError
 from tests.attacks.small_nets import conv_net
 
@@ -78,7 +80,7 @@ def test_mistakes_name_their_place(tmp_path: Path, substitute: str, message: str
 
 
 def test_a_twin_of_fixed_weights_leaves_the_ensemble_out(tmp_path: Path) -> None:
-    (tmp_path / "w.safetensors").write_bytes(b"weights")
+    write_tensors(tmp_path / "w.safetensors", load_model("linear", dataset="digits").state_dict())
     text = MATRIX.replace("models: [linear]", "models: [{linear: {weights: w.safetensors}}]")
     plan = plan_of(tmp_path, "{ensemble: [mlp, twin]}", text)
     assert not plan.jobs

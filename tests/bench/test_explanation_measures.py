@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from advbench.attributions.gradient import gradient
 from advbench.bench.asked_scores import asked_scores
 from advbench.bench.explanation import (
     MAP,
@@ -25,8 +27,12 @@ from advbench.core.draws import Draws
 from advbench.core.targets import parse_target
 from advbench.metrics.completeness import completeness
 from advbench.metrics.deletion import deletion
+from advbench.metrics.energy_pointing_game import energy_pointing_game
 from advbench.metrics.insertion import insertion
 from advbench.metrics.map_similarity import rank_correlation
+from advbench.metrics.pointing_game import pointing_game
+from advbench.metrics.random_logit import random_logit
+from advbench.metrics.road import road
 
 K = 3
 
@@ -60,6 +66,32 @@ def test_areas_are_those_of_the_metrics(target: str | None) -> None:
         high = float(insertion(asked.nets[0], x, y, heat, draws=draws, normalise=True).area)
         assert number(panel, "del.") == pytest.approx(low, abs=0.0051, nan_ok=True)
         assert number(panel, "ins.") == pytest.approx(high, abs=0.0051, nan_ok=True)
+        gap = float(road(asked.nets[0], x, y, heat, draws=draws).gap)
+        assert number(panel, "road") == pytest.approx(gap, abs=0.0051)
+
+
+def test_classes_are_told_apart_where_classes_were_asked_for() -> None:
+    asked = question("gradient")
+    made = measured(asked, panels(asked))
+    y = torch.tensor([int(text.split(":")[1]) for text in asked.asked[0].texts])
+    expected = random_logit(lambda kind: gradient(asked.nets[0], asked.x, kind), y, K, draws=Draws(0, torch.arange(3)))
+    for panel in made:
+        assert number(panel, "other class:") == pytest.approx(expected.score, abs=0.0051)
+    other = question("gradient", target="log_prob:y")
+    assert not any("other class" in note for panel in measured(other, panels(other)) for note in panel.notes)
+
+
+def test_where_the_object_is_known_the_map_is_held_against_it() -> None:
+    asked = question("saliency", controls=True)
+    objects = torch.zeros(3, 6, 6, dtype=torch.bool)
+    objects[0, :3], objects[1, :, 4:] = True, True
+    for panel in measured(replace(asked, objects=objects), panels(asked)):
+        if panel.control == RANDOM_WEIGHTS:
+            continue
+        mask, heat = objects[panel.sample : panel.sample + 1], panel.heat[None]
+        hit, share = pointing_game(heat, mask, tolerance=0), energy_pointing_game(heat, mask)
+        assert number(panel, "on object:") == pytest.approx(float(hit), abs=0.051, nan_ok=True)
+        assert number(panel, "energy") == pytest.approx(float(share), abs=0.0051, nan_ok=True)
 
 
 def test_complete_methods_say_what_is_missing_and_others_do_not() -> None:
@@ -82,7 +114,7 @@ def test_random_weights_are_compared_with_the_map() -> None:
     own = {panel.sample: panel.heat for panel in made if panel.control == MAP}
     for panel in made:
         if panel.control == RANDOM_WEIGHTS:
-            pair = [heat.sum(0).abs()[None, None] for heat in (panel.heat, own[panel.sample])]
+            pair = [heat.abs().sum(0)[None, None] for heat in (panel.heat, own[panel.sample])]
             assert number(panel, "likeness") == pytest.approx(float(rank_correlation(*pair)), abs=0.0051)
         if panel.control == SHUFFLED:
             assert "forgets" not in " ".join(panel.notes)

@@ -50,6 +50,22 @@ def test_the_columns_are_those_of_the_design() -> None:
     assert ", ".join(COLUMNS) == DESIGN
 
 
+def test_without_a_radius_there_is_a_distance_and_no_robust_accuracy(tmp_path: Path) -> None:
+    """ddn once over the grid, once without: the grid's rows have shares, the other has none in any format."""
+    matrix = write_matrix(tmp_path, attacks=["ddn"], threats=[{"norm": 2, "eps": [0.5]}, {"norm": 2}])
+    assert run(matrix, results=tmp_path, device="cpu").exit_code == 0
+    by_eps = {row["eps"]: row for row in rows_under(tmp_path)}
+    assert isinstance(by_eps["0.5"]["robust_accuracy"], float)
+    alone = by_eps[None]
+    assert [alone[name] for name in ("robust_accuracy", "ci_low", "ci_high")] == [None, None, None]
+    assert isinstance(alone["median_distance"], float)
+    assert isinstance(alone["clean_accuracy"], float)
+    (line,) = [line for line in export(tmp_path, "markdown").decode().splitlines() if "| l2 |  |" in line]
+    assert [part.strip() for part in line.split("|")][8:] == [
+        f"{100 * alone['clean_accuracy']:.1f}", "", "", f"{alone['median_distance']:.4g}", ""
+    ]  # fmt: skip
+
+
 @given(st.lists(rows(), max_size=4))
 def test_csv_reads_back_and_holds_no_formula(table: list[Row]) -> None:
     read = list(csv.DictReader(io.StringIO(to_csv(table).decode(), newline="")))

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,8 @@ from advbench.bench.config import load_matrix
 from advbench.bench.cost import passes
 from advbench.bench.jobs import Job, Plan, Recipe, SubstituteRecipe
 from advbench.bench.matrix import expand
+from advbench.models.load import load_model
+from advbench.store import write_tensors
 from advbench.types import ConfigError, canonical_json, content_key
 
 Document = dict[str, object]
@@ -193,7 +196,7 @@ def test_a_twin_is_trained_like_its_victim_with_another_seed(tmp_path: Path) -> 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "linear.safetensors"
-    path.write_bytes(b"the weights of a linear model")
+    write_tensors(path, load_model("linear", dataset="digits").state_dict())
     return path
 
 
@@ -216,8 +219,64 @@ def test_keys_know_contents_and_no_paths(tmp_path: Path, weights: Path) -> None:
     here = plan_of(tmp_path / "m.yaml", text.replace("FILE", str(weights)))
     there = plan_of(tmp_path / "elsewhere" / "other.yaml", text.replace("FILE", str(copied)))
     assert keys(here) == keys(there)
-    weights.write_bytes(b"other weights")
+    write_tensors(weights, load_model("linear", dataset="digits", seed=1).state_dict())
     assert not set(keys(plan_of(tmp_path / "m.yaml", text.replace("FILE", str(weights))))) & set(keys(here))
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ("'torchvision:resnet18'", "m.yaml:4: resnet18: torchvision:resnet18 takes images with 3 channels, got 1"),
+        ("linear, {linear: {weights: linear.safetensors}}", "m.yaml:4: linear: weights .*has shape"),
+    ],
+)
+def test_a_model_that_does_not_fit_its_data_is_refused_in_the_plan(tmp_path: Path, models: str, message: str) -> None:
+    write_tensors(tmp_path / "linear.safetensors", load_model("linear", dataset="mnist").state_dict())
+    text = GOLDEN_MATRIX.replace("linear, {small_cnn: {width: 8}}", models)
+    with pytest.raises(ConfigError, match=message):
+        plan_of(tmp_path / "m.yaml", text)
+
+
+def test_a_substitute_that_does_not_fit_is_refused_too(tmp_path: Path) -> None:
+    text = GOLDEN_MATRIX.replace("substitute: twin", "substitute: 'torchvision:resnet18'")
+    with pytest.raises(ConfigError, match=r"m.yaml:7: resnet18: .*3 channels"):
+        plan_of(tmp_path / "m.yaml", text)
+
+
+def test_an_attack_inside_an_attack_inside_an_attack_is_asked_for_the_norm(tmp_path: Path) -> None:
+    """transfer and bpda take l2, pgd_l0 does not: two levels down."""
+    entry = "{transfer: {substitute: twin, via: {bpda: {module: conv, via: pgd_l0}}}}"
+    found = plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace("{transfer: {substitute: twin, via: fgsm}}", entry))
+    assert not [job for job in found.jobs if job.attack.name == "transfer"]
+    assert "pgd_l0 does not work in linf, only in l0" in {skip.reason for skip in found.skips}
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ("{name: digits, split: train, count: 99999}", "m.yaml:7: universal: images: digits train has"),
+        ("digits, goal: next", "m.yaml:7: universal learns on images whose class 'next' is not known"),
+        ("'npz:rgb.npz'", r"m.yaml:7: universal: images are \(3, 8, 8\), those of the data \(1, 8, 8\)"),
+    ],
+)
+def test_images_to_learn_on_must_be_there_and_fit(tmp_path: Path, images: str, message: str) -> None:
+    np.savez(tmp_path / "rgb.npz", images=np.zeros((4, 3, 8, 8), np.uint8), labels=np.arange(4))
+    with pytest.raises(ConfigError, match=message):
+        plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace("[fgsm,", f"[{{universal: {{images: {images}}}}},"))
+
+
+def test_images_to_learn_on_are_known_by_content(tmp_path: Path) -> None:
+    """A copy of a file elsewhere is the same cell; another count is another one."""
+    found = []
+    for folder, count in (("a", 5), ("b", 5), ("b", 6)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        np.savez(tmp_path / folder / "x.npz", images=np.zeros((9, 8, 8), np.uint8), labels=np.arange(9))
+        entry = f"[{{universal: {{images: {{name: 'npz:{folder}/x.npz', count: {count}}}}}}},"
+        plan = plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace("[fgsm,", entry))
+        found.append([job.cell.key for job in plan.jobs if job.attack.name == "universal"])
+    assert found[0]
+    assert found[0] == found[1]
+    assert not set(found[1]) & set(found[2])
 
 
 def test_what_changes_a_result_changes_its_key(tmp_path: Path) -> None:

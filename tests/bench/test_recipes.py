@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import filelock
 import pytest
 import torch
 from torch import Tensor, nn
@@ -140,7 +141,7 @@ def test_a_process_that_finds_the_lock_taken_waits_for_the_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = obtain(RECIPE, results=tmp_path / "other", progress=False)
-    lock = recipes.filelock.FileLock
+    lock = filelock.FileLock
 
     class Slow(lock):  # type: ignore[misc, valid-type]
         """While this process waits, another one finishes the training."""
@@ -149,7 +150,7 @@ def test_a_process_that_finds_the_lock_taken_waits_for_the_result(
             write_tensors(model_folder(RECIPE, tmp_path / "mine") / "weights.safetensors", trained.state_dict())
             return super().acquire(*args, **kwargs)
 
-    monkeypatch.setattr(recipes.filelock, "FileLock", Slow)
+    monkeypatch.setattr(filelock, "FileLock", Slow)
     monkeypatch.setattr(recipes, "train", None)
     assert same(weights(obtain(RECIPE, results=tmp_path / "mine", progress=False)), weights(trained))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import threading
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,13 @@ import torch
 from filelock import FileLock
 
 from advbench.bench import run_cell as cell_module
+from advbench.bench.evaluate import evaluate
 from advbench.bench.runner import run
 from advbench.bench.scene import Assault, Execution
-from advbench.store import file_hash, read_json, read_tensors
-from advbench.types import ConfigError, Outcomes
+from advbench.datasets.load import load_samples
+from advbench.models.load import load_model
+from advbench.store import file_hash, read_json, read_table, read_tensors
+from advbench.types import ConfigError, Outcomes, ThreatModel
 from tests.bench.tiny_matrix import class_means, leftovers, plugin, same_tables, tables, write_matrix
 
 
@@ -108,15 +113,15 @@ def test_a_full_disk_ends_the_run_and_leaves_whole_files_only(
     def full(descriptor: int) -> None:
         nonlocal writes
         writes += 1
-        if writes > 2 * call:  # two per file: its bytes and its folder
+        if writes > 1 + 2 * call:  # the probe; then two per file: its bytes and its folder
             raise OSError(errno.ENOSPC, "no space left")
         sync(descriptor)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         tally = run(matrix, results=tmp_path, device="cpu", chunk=20)
-    assert tally.exit_code == 1
-    assert "disk full while writing" in capsys.readouterr().err
+    assert tally.exit_code == 2
+    assert re.search("disk full while writing .*; nothing half-written: free space and run", capsys.readouterr().err)
     assert leftovers(tmp_path) == []
     assert run(matrix, results=tmp_path, device="cpu", chunk=20).exit_code == 0
     ((name, table),) = tables(tmp_path).items()
@@ -222,3 +227,37 @@ def test_a_training_that_fails_takes_only_its_own_cells(tmp_path: Path) -> None:
     assert {status for model, status in by_model if model == "mlp"} == {"failed"}
     assert {status for model, status in by_model if model != "mlp"} == {"done"}
     assert all("could not be trained" in cell.error for cell in tally.failed)
+
+
+def test_a_perturbation_for_all_is_learned_on_the_images_that_the_matrix_names(tmp_path: Path) -> None:
+    """The cell holds what the attack itself makes of these images; with a class as its goal they are to reach it."""
+    matrix = write_matrix(
+        tmp_path, attacks=[{"universal": {"images": {"name": "digits", "count": 30}, "goal": ["untargeted", 3]}}],
+        threats=[{"norm": "inf", "eps": ["0.25"]}],
+    )  # fmt: skip
+    assert run(matrix, results=tmp_path, device="cpu").exit_code == 0
+    weight, bias = class_means()
+    model = load_model("linear", dataset="digits")
+    model.load_state_dict({"1.weight": weight, "1.bias": bias})
+    x, y = load_samples("digits", count=40)
+    school, _ = load_samples("digits", split="train", count=30)
+    for goal, params in (("untargeted", {}), ("3", {"labels": torch.full((30,), 3)})):
+        ((_, table),) = [
+            (path, read_table(path))
+            for path in tmp_path.glob("m/*/samples.parquet")
+            if ("-3-" in str(path)) == bool(params)
+        ]
+        ids = torch.tensor(table["sample_id"].to_numpy())
+        own = evaluate(
+            model,
+            x,
+            y,
+            attack="universal",
+            threat=ThreatModel(inf, 0.25),
+            goal=goal,
+            sample_ids=ids,
+            images=school,
+            **params,
+        )
+        assert table["fooled"].tolist() == own.fooled.tolist()
+        assert 0 < int(own.fooled.sum()) < 40

@@ -39,7 +39,9 @@ def test_each_sample_has_a_row_per_method_and_two_per_pair_of_methods(results: P
             ("input_x_gradient", "saliency")  # a linear model has no layer for grad_cam
         ]
         assert (attacked["first"] == attacked["second"]).all()
-        among = table[table["between"] != "attack"]
+        noise = table[table["between"] == "noise"]
+        assert noise[["sample_id", "first"]].to_numpy().tolist() == attacked[["sample_id", "first"]].to_numpy().tolist()
+        among = table[~table["between"].isin(["attack", "noise"])]
         assert set(among["between"]) == {"clean", "adversarial"}
         assert len(among) == 2 * attacked["sample_id"].nunique()
         assert attacked["sample_id"].nunique() <= SAMPLES

@@ -137,3 +137,16 @@ def test_the_benchmarks_that_ship_are_valid(matrix: Path) -> None:
 def test_commands_are_light_to_import() -> None:
     code = "import sys, advbench.cli.list, advbench.cli.show, advbench.cli.plan; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_a_caller_fills_in_is_no_parameter_of_a_dataset() -> None:
+    assert "No parameters" in CliRunner().invoke(show, ["dataset", "digits"]).output
+    shown = CliRunner().invoke(show, ["dataset", "npz"]).output
+    assert "path: a word, required" in shown
+    assert "download" not in shown
+
+
+def test_show_says_what_a_matrix_may_write_for_a_tensor() -> None:
+    shown = CliRunner().invoke(show, ["attack", "universal"]).output
+    assert "images: a dataset or a table like `data` of a matrix, or null, default null" in shown
+    assert "labels: a tensor (in Python) or null, default null" in shown

@@ -146,3 +146,59 @@ def test_attack_refuses_before_any_work(
     assert message in error
     assert "attack.yaml" not in error
     assert not list(tmp_path.glob("out/attack/*"))
+
+
+def test_the_same_attack_again_finds_everything_stored(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = attack_arguments(tmp_path, "--eps", "0.1", "--samples", "20")
+    assert advbench("attack", "fgsm", *arguments) == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/attack/*/*")}
+    assert advbench("attack", "fgsm", *arguments) == 0
+    assert "1 of 1 cells are stored already" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/attack/*/*")} == before
+
+
+@pytest.mark.parametrize(
+    ("more", "differs"),
+    [
+        (["fgsm", "--eps", "0.2"], "threats in"),
+        (["pgd", "--eps", "0.1"], "attacks in"),
+        (["gaussian", "--eps", "0.1"], "attacks, controls in"),
+        (["fgsm", "--eps", "0.1", "--seed", "3"], "seed in"),
+        (["fgsm", "--eps", "0.1", "--goal", "3"], "attacks in"),
+        (["fgsm", "--eps", "0.1", "--budget", "9"], "budget in"),
+    ],
+)
+def test_another_attack_into_the_same_folder_is_refused_and_loses_nothing(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], differs: str
+) -> None:
+    assert advbench("attack", "fgsm", *attack_arguments(tmp_path, "--samples", "20", "--eps", "0.1")) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert advbench("attack", *more, *attack_arguments(tmp_path, "--samples", "20")) == 2
+    error = capsys.readouterr().err
+    assert "holds another attack" in error
+    assert differs in error
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+
+
+def test_the_attack_on_another_picture_is_refused(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for shade in (128, 90):
+        Image.fromarray(np.full((8, 8, 3), shade, dtype=np.uint8)).save(tmp_path / f"{shade}.png")
+    arguments = attack_arguments(tmp_path, "--norm", "2", "--eps", "2", "--image")
+    assert advbench("attack", "fgsm", *arguments, tmp_path / "128.png") == 0
+    before = (tmp_path / "out" / "image.npz").read_bytes()
+    assert advbench("attack", "fgsm", *arguments, tmp_path / "90.png") == 2
+    assert "holds the attack on another picture" in capsys.readouterr().err
+    assert (tmp_path / "out" / "image.npz").read_bytes() == before
+    assert advbench("attack", "fgsm", *arguments, tmp_path / "128.png") == 0
+    assert (tmp_path / "out" / "image.npz").read_bytes() == before
+
+
+def test_a_mistake_leaves_no_file_of_an_attack(advbench: Command, tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8, 3), 90, dtype=np.uint8)).save(tmp_path / "grey.png")
+    arguments = attack_arguments(tmp_path, "--norm", "2", "--eps", "999", "--image", tmp_path / "grey.png")
+    assert advbench("attack", "fgsm", *arguments) == 2
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
