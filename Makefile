@@ -20,6 +20,7 @@ check: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python docs/catalogue.py
+	$(BIN)/python docs/matrix_keys.py
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
