@@ -1,17 +1,19 @@
-"""Are the maps true to the network? Deletion against random maps, and what is left of them when the weights are random.
+"""Are the maps true to the network? Deletion and ROAD against random maps; what is left when weights or class change.
 
     python -m benchmarks.faithfulness --model torchvision:squeezenet1_1 --weights W.safetensors --photos FOLDER
 
 For each method: the area under the deletion curve (metrics/deletion.py: raw score of the predicted class, removed
-pixels filled in from their surroundings), on how many photos it is smaller than that of two random maps, and the
-cascading weight randomisation (metrics/randomisation.py). One random map draws every pixel, the other a coarse grid
-that is enlarged: it takes whole places away at a time, as a class activation map does.
+pixels filled in from their surroundings), on how many photos it is smaller than that of two random maps; the gap of
+ROAD (metrics/road.py); the cascading weight randomisation (metrics/randomisation.py) and the likeness to the maps of a
+random other class (metrics/random_logit.py). One random map draws every pixel, the other a coarse grid that is
+enlarged: it takes whole places away at a time, as a class activation map does.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import click
@@ -25,7 +27,10 @@ from advbench.core.draws import Draws
 from advbench.core.targets import logit
 from advbench.datasets.images import read_image
 from advbench.metrics.deletion import deletion
+from advbench.metrics.pixel_strength import pixel_strength
+from advbench.metrics.random_logit import random_logit
 from advbench.metrics.randomisation import randomisation
+from advbench.metrics.road import road
 from advbench.models.load import load_model
 from advbench.models.predict import predict
 from advbench.registry import ATTRIBUTIONS
@@ -41,6 +46,7 @@ METHODS = "gradient,smooth_grad,integrated_gradients,grad_cam,grad_cam_pp,hires_
 CASCADED = "gradient,input_x_gradient,grad_cam,hires_cam,guided_backprop,deconvnet"
 COARSE = 13  # cells per side of the coarse random map, as many as Grad-CAM sees on SqueezeNet
 AT_A_TIME = 10
+FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of ROAD
 
 
 @click.command()
@@ -50,6 +56,8 @@ AT_A_TIME = 10
 @click.option("--count", default=100, show_default=True, help="The first so many photos by name.")
 @click.option("--size", default=224, show_default=True)
 @click.option("--methods", default=METHODS, show_default=True, help="For deletion, with commas; empty: none.")
+@click.option("--roads", default=METHODS, show_default=True, help="For ROAD, with commas; empty: none.")
+@click.option("--road-photos", default=40, show_default=True)
 @click.option("--cascade", default=CASCADED, show_default=True, help="For randomisation, with commas; empty: none.")
 @click.option("--cascade-photos", default=8, show_default=True)
 @click.option("--steps", default=20, show_default=True, help="Of the deletion curve.")
@@ -62,18 +70,23 @@ def main(
     count: int,
     size: int,
     methods: str,
+    roads: str,
+    road_photos: int,
     cascade: str,
     cascade_photos: int,
     steps: int,
     seed: int,
 ) -> None:
-    """Print both tables, as Markdown."""
+    """Print the tables, as Markdown."""
     paths = sorted(path for path in photos.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg"))[:count]
     x = torch.stack([read_image(path, size=size) for path in paths])
     model = load_model(spec, weights=weights, shape=(3, size, size), classes=1000)
     y = predict(model, x, batch=16).argmax(1)
     if named := [name for name in methods.split(",") if name]:
         click.echo(_markdown(_deletions(model, x, y, named, steps=steps, seed=seed)))
+    if named := [name for name in roads.split(",") if name]:
+        few = slice(0, road_photos)
+        click.echo(_markdown(_gaps(model, x[few], y[few], named, seed)))
     if named := [name for name in cascade.split(",") if name]:
         few = slice(0, cascade_photos)
         click.echo(_markdown(_cascades(model, x[few], y[few], named, seed)))
@@ -82,9 +95,7 @@ def main(
 def _deletions(model: nn.Module, x: Tensor, y: Tensor, methods: list[str], *, steps: int, seed: int) -> pd.DataFrame:
     """A row per method: mean area, on how many photos it beats either random map, seconds per photo for the maps."""
     draws = Draws(seed, torch.arange(len(x)))
-    pixels = draws.uniform((1, *x.shape[2:]), "random map")
-    coarse = functional.interpolate(draws.uniform((1, COARSE, COARSE), "coarse map"), size=x.shape[2:], mode="bilinear")
-    areas = {"random pixels": _areas(model, x, y, pixels, steps), "random, coarse": _areas(model, x, y, coarse, steps)}
+    areas = {name: _areas(model, x, y, heat, steps) for name, heat in _random_maps(x, draws).items()}
     seconds = {}
     for name in methods:
         start = time.perf_counter()
@@ -101,13 +112,33 @@ def _deletions(model: nn.Module, x: Tensor, y: Tensor, methods: list[str], *, st
     )
 
 
+def _gaps(model: nn.Module, x: Tensor, y: Tensor, methods: list[str], seed: int) -> pd.DataFrame:
+    """A row per method: the mean gap of ROAD, in probability of the class, and on how many photos it is above 0."""
+    draws = Draws(seed, torch.arange(len(x)))
+    gaps = {name: _roads(model, x, y, heat) for name, heat in _random_maps(x, draws).items()}
+    for name in methods:
+        gaps[name] = _roads(model, x, y, strengths(name, model, x, y, draws))
+    return pd.DataFrame(
+        {
+            "road": {name: f"{float(gap.mean()):.3f}" for name, gap in gaps.items()},
+            "above 0": {name: int((gap > 0).sum()) for name, gap in gaps.items()},
+            "above coarse random": {name: int((gap > gaps["random, coarse"]).sum()) for name, gap in gaps.items()},
+        }
+    )
+
+
+def _random_maps(x: Tensor, draws: Draws) -> Mapping[str, Tensor]:
+    coarse = functional.interpolate(draws.uniform((1, COARSE, COARSE), "coarse map"), size=x.shape[2:], mode="bilinear")
+    return {"random pixels": draws.uniform((1, *x.shape[2:]), "random map"), "random, coarse": coarse}
+
+
 def strengths(name: str, model: nn.Module, x: Tensor, y: Tensor, draws: Draws) -> Tensor:
-    """(B, 1, H, W): a map of one channel as it stands, of several their absolute values added up."""
+    """(B, 1, H, W): the maps, as `pixel_strength` ranks their pixels."""
     parts = []
     for rows in tqdm(torch.split(torch.arange(len(x)), AT_A_TIME), desc=name):
         heat = ATTRIBUTIONS[name].function(model, x[rows], y[rows], draws=draws.rows(rows), **PARAMETERS.get(name, {}))
         assert isinstance(heat, Tensor)
-        parts.append(heat if heat.shape[1] == 1 else heat.abs().sum(1, keepdim=True))
+        parts.append(pixel_strength(heat))
     return torch.cat(parts)
 
 
@@ -121,18 +152,27 @@ def _areas(model: nn.Module, x: Tensor, y: Tensor, heat: Tensor, steps: int) -> 
     return torch.cat(parts)
 
 
+def _roads(model: nn.Module, x: Tensor, y: Tensor, heat: Tensor) -> Tensor:
+    parts = [
+        road(model, x[rows], y[rows], heat[rows], draws=Draws(0, rows), fractions=FRACTIONS).gap
+        for rows in tqdm(torch.split(torch.arange(len(x)), AT_A_TIME), desc="road")
+    ]
+    return torch.cat(parts)
+
+
 def _cascades(model: nn.Module, x: Tensor, y: Tensor, methods: list[str], seed: int) -> pd.DataFrame:
-    """A row per method: rank correlation with the trained model's map when the top, half and all layers forgot."""
+    """A row per method: rank correlation with its map once top, half and all layers forgot, and for another class."""
     rows, draws = {}, Draws(seed, torch.arange(len(x)))
     for name in tqdm(methods, desc="randomisation"):
         params = PARAMETERS.get(name, {})
 
-        def explain(net: nn.Module, name: str = name, params: Mapping[str, object] = params) -> Tensor:
+        def explain(net: nn.Module, y: Tensor, name: str = name, params: Mapping[str, object] = params) -> Tensor:
             heat = ATTRIBUTIONS[name].function(net, x, y, draws=draws, **params)
             assert isinstance(heat, Tensor)
             return heat
 
-        found = randomisation(model, x, explain, seed=seed, stages=8)
+        found = randomisation(model, x, partial(explain, y=y), seed=seed, stages=8)
+        other = random_logit(partial(explain, model), y, model(x[:1]).shape[1], draws=draws)
         mean = found.correlation.mean(1).tolist()
         rows[name] = {
             "first eighth": f"{mean[0]:.2f}",
@@ -140,6 +180,7 @@ def _cascades(model: nn.Module, x: Tensor, y: Tensor, methods: list[str], seed: 
             "all": f"{mean[-1]:.2f}",
             "score": f"{found.score:.2f}",
             "badge": found.badge,
+            "other class": f"{other.score:.2f}",
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

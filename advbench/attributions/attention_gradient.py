@@ -9,7 +9,7 @@ from advbench.attributions.class_maps import drawn
 from advbench.core.attention import over_all_tokens, read_by_class_token, recording_attention
 from advbench.core.draws import Draws
 from advbench.core.gradients import attending, frozen
-from advbench.core.scoring import all_rows, fitting_piece, score_with_graph
+from advbench.core.scoring import row_pieces, score_with_graph
 from advbench.core.spatial import reading_maps
 from advbench.core.targets import Explained, Target, as_target
 from advbench.registry import attribution
@@ -26,9 +26,8 @@ def attention_gradient(model: nn.Module, x: Tensor, y: Explained, *, draws: Draw
     (convolutions, Swin).
     """
     target = as_target(y)
-    pieces = torch.split(all_rows(x), max(fitting_piece(x) or len(x), 1))
     with frozen(model):
-        heat = torch.cat([_relevance(model, x[rows].detach(), target, rows) for rows in pieces])
+        heat = torch.cat([_relevance(model, x[rows].detach(), target, rows) for rows in row_pieces(x)])
     return drawn(heat, x, relu=False)
 
 

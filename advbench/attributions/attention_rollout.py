@@ -9,7 +9,7 @@ from advbench.attributions.class_maps import drawn
 from advbench.core.attention import over_all_tokens, read_by_class_token, recording_attention
 from advbench.core.draws import Draws
 from advbench.core.gradients import attending, frozen
-from advbench.core.scoring import all_rows, fitting_piece
+from advbench.core.scoring import row_pieces
 from advbench.core.spatial import reading_maps
 from advbench.core.targets import Explained
 from advbench.registry import attribution
@@ -25,9 +25,8 @@ def attention_rollout(model: nn.Module, x: Tensor, y: Explained, *, draws: Draws
     for y. Enlarged bilinearly, corners not aligned. `y` and `draws` are not used. Raises ConfigError for a model
     without attention over all tokens (convolutions, Swin).
     """
-    pieces = torch.split(all_rows(x), max(fitting_piece(x) or len(x), 1))
     with frozen(model), torch.no_grad():
-        heat = torch.cat([_rollout(model, x[rows], rows) for rows in pieces])
+        heat = torch.cat([_rollout(model, x[rows], rows) for rows in row_pieces(x)])
     return drawn(heat, x, relu=False)
 
 

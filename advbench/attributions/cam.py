@@ -9,7 +9,7 @@ from advbench.attributions.class_maps import drawn
 from advbench.core.draws import Draws
 from advbench.core.global_pool import Pooled, global_mean
 from advbench.core.gradients import attending, frozen
-from advbench.core.scoring import all_rows, fitting_piece, score_with_graph
+from advbench.core.scoring import row_pieces, score_with_graph
 from advbench.core.targets import Explained, Target, as_target
 from advbench.registry import attribution
 from advbench.types import ConfigError
@@ -29,9 +29,8 @@ def cam(model: nn.Module, x: Tensor, y: Explained, *, draws: Draws | None = None
     the means (a hidden layer or a norm in the head, a probability).
     """
     target = as_target(y)
-    pieces = torch.split(all_rows(x), max(fitting_piece(x) or len(x), 1))
     with frozen(model):
-        heat = [_cam(model, x[rows].detach(), target, rows, check=i == 0) for i, rows in enumerate(pieces)]
+        heat = [_cam(model, x[rows].detach(), target, rows, check=i == 0) for i, rows in enumerate(row_pieces(x))]
     return drawn(torch.cat(heat), x, relu)
 
 

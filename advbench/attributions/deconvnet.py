@@ -24,7 +24,7 @@ def deconvnet(model: nn.Module, x: Tensor, y: Explained, *, draws: Draws | None 
 
     y: classes (B,), meaning raw scores, or any target ("features.3:17@max": the strongest unit of a channel, as in the
     paper). Not zero even for a SqueezeNet class whose last ReLU is closed: what was open does not matter. `draws` is
-    not used. Raises ConfigError for a model with an activation that is no ReLU.
+    not used. Raises ConfigError for a model with an activation such as GELU, and for one that calls no ReLU.
     """
     with frozen(model), relu_rule(deconvolution, "deconvnet"):
         return score_gradient(model, x, as_target(y), all_rows(x))[1]

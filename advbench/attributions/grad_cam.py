@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from advbench.attributions.class_maps import class_maps, drawn
+from advbench.attributions.class_maps import class_maps, drawn, weighted_maps
 from advbench.core.draws import Draws
 from advbench.core.targets import Explained
 from advbench.registry import attribution
@@ -28,6 +28,4 @@ def grad_cam(
     the paper. Bilinear, corners not aligned. `draws` is not used. Raises ConfigError if the model has no layer with
     rows and columns, if there is no such layer, and if the score does not depend on it.
     """
-    maps, grad = class_maps(model, x, y, layer)
-    heat = (grad.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True)  # (B, 1, h, w)
-    return drawn(heat, x, relu)
+    return drawn(weighted_maps(*class_maps(model, x, y, layer)), x, relu)

@@ -24,7 +24,7 @@ def guided_backprop(model: nn.Module, x: Tensor, y: Explained, *, draws: Draws |
 
     y: classes (B,), meaning raw scores, or any target; a unit behind a ReLU must be positive. All zero for a SqueezeNet
     class whose last ReLU is closed everywhere. `draws` is not used. Raises ConfigError for a model with an activation
-    that is no ReLU.
+    such as GELU, and for one that calls no ReLU (tanh throughout), where it would be the gradient.
     """
     with frozen(model), relu_rule(guided, "guided_backprop"):
         return score_gradient(model, x, as_target(y), all_rows(x))[1]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from advbench.cli.outputs import OUT_FILE
 from advbench.cli.settings import settings
 from advbench.types import ConfigError
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from advbench.bench.explained_images import Shown
-    from advbench.bench.explanation import Panel, Question
+    from advbench.bench.explanation import Method, Panel, Question
     from advbench.report.comparison_sheet import Drawn, Shared
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -54,14 +56,19 @@ class _Remembering(click.Command):
 @click.option("--control", is_flag=True, help="Beside each map: random weights, and the map shuffled.")
 @click.option("--metrics", "measured", is_flag=True, help="Below each map: how faithful it is, in numbers.")
 @click.option(
+    "--box", "boxes", multiple=True, metavar="LEFT,TOP,RIGHT,BOTTOM",
+    help="Where the object is, in shares of the picture shown, for --metrics; one per picture.",
+)  # fmt: skip
+@click.option(
     "--draw", default="auto", show_default=True, type=click.Choice(["auto", "map", "overlay", "both", "colour"])
 )
 @click.option("--scale", default="image", show_default=True, type=click.Choice(["image", "all", "none"]))
 @click.option("--columns", default=6, show_default=True, type=click.IntRange(2, 12), help="Most pictures in a line.")
 @click.option("--width", default=7.2, show_default=True, type=click.FloatRange(3, 40), help="Of the figure, in inches.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--allow-code", is_flag=True, help="Run model code that --model names (python:module:function).")
-@click.option("--out", required=True, type=FILE, help="FILE.png, or FILE.npz for the raw signed maps.")
+@click.option("--out", required=True, type=OUT_FILE, help="FILE.png, or FILE.npz for the raw signed maps.")
 @click.pass_context
 def explain(
     context: click.Context,
@@ -82,11 +89,13 @@ def explain(
     params: tuple[str, ...],
     control: bool,
     measured: bool,
+    boxes: tuple[str, ...],
     draw: Drawn,
     scale: Shared,
     columns: int,
     width: float,
     seed: int,
+    device: str,
     allow_code: bool,
     out: Path,
 ) -> None:
@@ -94,28 +103,25 @@ def explain(
 
     Several methods stand side by side; METHOD@2 looks into the second --model. With several classes there is a column
     for each, or a row where there are several methods. How to read a map is said below it, and in the file itself
-    (PNG text: caption, description, command, seed, versions).
+    (PNG text: caption, description, command, seed, versions). Maps are made on --device, --metrics on the CPU.
     """
     from advbench.bench.asked_scores import asked_scores
     from advbench.bench.explained_images import Source, explained_images
-    from advbench.bench.explanation import Question, methods, panels, random_copy, with_layers
-    from advbench.bench.explanation_measures import measured as with_measures
+    from advbench.bench.explanation import Question, random_copy, with_layers
+    from advbench.bench.runner import choose_device
     from advbench.models.predict import predict
     from advbench.report.comparison_sheet import Looks, Words, comparison_sheet
     from advbench.report.heat_sheet import write_heat_sheet
 
-    chosen = methods(method.split(","), settings(params), layer=layer, nets=len(specs))
+    chosen, place = _methods(method, params, layer, len(specs)), choose_device(device)
     _check_files(out, specs, weights)
     shown = explained_images(Source(images, folder, dataset, samples, classes_of, size, seed))
-    nets = _nets(specs, weights, shown, allow_code=allow_code)
-    logits = predict(nets[0], shown.x)
+    x, nets = shown.x.to(place), [net.to(place) for net in _nets(specs, weights, shown, allow_code=allow_code)]
+    logits = predict(nets[0], x).cpu()
     asked = asked_scores(logits, shown.classes, classes=classes, targets=targets, top=top)
-    others = [random_copy(net, shown.x, seed) for net in nets] if control else []
-    question = with_layers(Question(shown.x, asked, chosen, nets, others, seed))
-    made = panels(question, tell=_tell)
-    if measured:
-        made = with_measures(question, made, tell=_tell)
-    _tell("")
+    others = [random_copy(net, x, seed) for net in nets] if control else []
+    objects = _objects(boxes, shown.x, measured)
+    question, made = _made(with_layers(Question(x, asked, chosen, nets, others, seed, objects)), measured)
     if out.suffix == ".npz":
         _write_maps(out, question, made, shown.titles)
     else:
@@ -123,6 +129,50 @@ def explain(
         words = Words(shown.titles, _heads(shown, logits), seen, _named(specs, weights), _facts(context, seed))
         write_heat_sheet(out, comparison_sheet(question, made, words, Looks(draw, scale, columns, width)))
     click.echo(f"wrote {out}")
+
+
+def _methods(text: str, params: Sequence[str], layer: str | None, nets: int) -> list[Method]:
+    """The methods that METHOD[,METHOD...] names, with what --param and --layer give them."""
+    from advbench.bench.explanation import methods
+    from advbench.registry import ATTRIBUTIONS
+
+    names = [name.strip() for name in text.split(",")]
+    entries = [ATTRIBUTIONS[name.partition("@")[0]] for name in names]
+    return methods(names, settings(params, entries=entries), layer=layer, nets=nets)
+
+
+def _objects(boxes: Sequence[str], x: Tensor, measured: bool) -> Tensor | None:
+    """(B, H, W) bool: the pixels of x (B, C, H, W) in the boxes; None without any."""
+    import torch
+
+    if not boxes:
+        return None
+    if not measured or len(boxes) != len(x):
+        raise ConfigError(f"--box is for --metrics, one per picture: {len(x)} pictures, {len(boxes)} boxes")
+    masks = []
+    for text in boxes:
+        try:
+            left, top, right, bottom = (float(part) for part in text.split(","))
+        except ValueError:
+            raise ConfigError(f"--box {text}: four numbers LEFT,TOP,RIGHT,BOTTOM are expected") from None
+        if not (0.0 <= left < right <= 1.0 and 0.0 <= top < bottom <= 1.0):
+            raise ConfigError(f"--box {text}: shares of the picture are expected, 0 <= LEFT < RIGHT <= 1, TOP < BOTTOM")
+        rows, columns = ((torch.arange(size) + 0.5) / size for size in x.shape[2:])
+        masks.append(((rows >= top) & (rows < bottom))[:, None] & (columns >= left) & (columns < right))
+    return torch.stack(masks)
+
+
+def _made(question: Question, measured: bool) -> tuple[Question, list[Panel]]:
+    """The question on the CPU, and its maps with their notes."""
+    from advbench.bench.explanation import panels
+    from advbench.bench.explanation_measures import measured as with_measures
+
+    made = panels(question, tell=_tell)
+    question = replace(question, x=question.x.cpu(), nets=[net.cpu() for net in question.nets])
+    if measured:
+        made = with_measures(question, made, tell=_tell)
+    _tell("")
+    return question, made
 
 
 def _check_files(out: Path, specs: Sequence[str], weights: Sequence[Path]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from advbench.datasets.images import SUFFIXES, read_image
 from advbench.datasets.load import load_dataset
 from advbench.datasets.select import select
 from advbench.features.activations import Images
+from advbench.features.layers import resolve_layer
 from advbench.models.load import comes_trained, load_model
-from advbench.types import ConfigError
+from advbench.types import ConfigError, Json
 
 _MOST = 1000  # images, unless --samples says otherwise
 _HELD_BYTES = 2**28  # of images kept, so that a view that looks twice reads them once
@@ -43,6 +46,11 @@ class Request:
     seed: int
     allow_code: bool
     optimised: bool
+    projected: bool
+    attack: str | None
+    norm: str
+    eps: str | None
+    params: Mapping[str, Json]
     out: Path
 
     @property
@@ -120,6 +128,25 @@ def trained_model(
     return load_model(
         spec, shape=shape, classes=classes, weights=file, seed=request.seed, allow_code=request.allow_code
     )
+
+
+def both(request: Request) -> tuple[Pictures, nn.Module]:
+    """The images of the request and its only model, trained."""
+    source = pictures(request)
+    _ = request.model
+    return source, trained_model(request, source.shape, len(source.classes))
+
+
+def chosen_layer(request: Request, model: nn.Module, default: Callable[[nn.Module], str]) -> str:
+    """The layer that the request names, else the one that `default` finds. Raises ConfigError if it names several."""
+    if len(request.layers) > 1:
+        raise ConfigError("one --layer at a time; only `features evolution` follows several")
+    return resolve_layer(model, request.layers[0]) if request.layers else default(model)
+
+
+def shown() -> bool:
+    """Is somebody looking, so that a bar of progress makes sense?"""
+    return sys.stderr.isatty()
 
 
 def _held(read: Images, shape: tuple[int, int, int]) -> Images:

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import cast
 
 import click
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from advbench.cli.feature_cutouts import cutouts_view
+from advbench.cli.feature_embeddings import pca_view, tsne_view
 from advbench.cli.feature_optimised import optimised_images
-from advbench.cli.feature_sources import Pictures, Request, called, pictures, sizes, trained_model
+from advbench.cli.feature_sources import (
+    Request,
+    both,
+    called,
+    chosen_layer,
+    pictures,
+    shown,
+    sizes,
+    trained_model,
+)
 from advbench.datasets.load import load_dataset
 from advbench.defenses.settings import Training
 from advbench.defenses.train import train
 from advbench.features.activations import activations, features
 from advbench.features.comparison import comparison
 from advbench.features.deconv_projection import deconv_projection
-from advbench.features.embedding import on_grid, pca, tsne, usable_perplexity
-from advbench.features.evolution import EPOCHS, Evolution
+from advbench.features.evolution import EPOCHS, Evolution, projections
 from advbench.features.filters import Scale, filters
 from advbench.features.layers import feature_layer, first_convolution, layers, map_layer, resolve_layer, weighted_layers
 from advbench.features.neighbours import Metric, Neighbours, label_agreement, neighbours, possible_agreement
 from advbench.features.patches import crops, fields, patches, strongest_channels
 from advbench.models.load import load_model
-from advbench.report.feature_plots import write_comparison, write_embedding, write_evolution
+from advbench.report.feature_plots import write_comparison, write_evolution
 from advbench.report.feature_sheets import Words, write_activations, write_filters
 from advbench.report.feature_strips import write_neighbours, write_patches
 from advbench.types import ConfigError
@@ -52,7 +61,7 @@ def _layers(request: Request) -> None:
     shape, classes = sizes(request)
     model = trained_model(request, shape, classes, untrained=True)
     rows = [("layer", "type", "output", "field", "stride")]
-    for layer in layers(model, shape, progress=_shown()):
+    for layer in layers(model, shape, progress=shown()):
         field = "-" if layer.field is None else f"{layer.field[0]} x {layer.field[1]}{' *' if layer.clipped else ''}"
         stride = "-" if layer.stride is None else f"{layer.stride[0]:g} x {layer.stride[1]:g}"
         rows.append((layer.name, layer.kind, " x ".join(map(str, layer.shape)), field, stride))
@@ -65,7 +74,7 @@ def _layers(request: Request) -> None:
 def _filters(request: Request) -> None:
     shape, classes = sizes(request)
     model = trained_model(request, shape, classes)
-    layer = _layer(request, model, first_convolution)
+    layer = chosen_layer(request, model, first_convolution)
     scale = cast("Scale", request.scale or "each")
     weight = filters(model, layer, pixel_space=request.pixel_space)
     out, inputs, height, width = weight.shape
@@ -82,8 +91,8 @@ def _filters(request: Request) -> None:
 
 
 def _activations(request: Request) -> None:
-    source, model = _both(request)
-    layer = _layer(request, model, lambda net: map_layer(net, source.shape))
+    source, model = both(request)
+    layer = chosen_layer(request, model, lambda net: map_layer(net, source.shape))
     chosen = request.queries or (0,)
     x = source.read(torch.tensor(chosen[:1]))
     output = activations(model, x, layer)[0]
@@ -110,13 +119,13 @@ def _top9(request: Request) -> None:
 
 
 def _strips(request: Request, *, projected: bool) -> None:
-    source, model = _both(request)
-    layer = _layer(request, model, lambda net: map_layer(net, source.shape))
+    source, model = both(request)
+    layer = chosen_layer(request, model, lambda net: map_layer(net, source.shape))
     asked = list(request.channels)
     channels = asked or strongest_channels(
-        model, layer, source.read, source.ids, 5 if projected else 8, progress=_shown()
+        model, layer, source.read, source.ids, 5 if projected else 8, progress=shown()
     )
-    found = patches(model, layer, source.read, source.ids, channels, count=request.count or 9, progress=_shown())
+    found = patches(model, layer, source.read, source.ids, channels, count=request.count or 9, progress=shown())
     boxes = fields(model, found, source.shape)
     seen: list[list[Tensor]] | None = None
     if projected:
@@ -141,12 +150,12 @@ def _strips(request: Request, *, projected: bool) -> None:
 
 
 def _neighbours(request: Request) -> None:
-    source, model = _both(request)
-    layer = _layer(request, model, lambda net: feature_layer(net, source.shape))
+    source, model = both(request)
+    layer = chosen_layer(request, model, lambda net: feature_layer(net, source.shape))
     images = source.read(source.ids)
     metric = cast("Metric", request.metric)
     count = min(request.count or 6, len(images) - 1)
-    vectors = features(model, layer, lambda ids: images[ids], source.ids, progress=_shown())
+    vectors = features(model, layer, lambda ids: images[ids], source.ids, progress=shown())
     everyone = neighbours(vectors, source.ids, count=count, metric=metric)
     queries = torch.tensor(request.queries or _clear_cases(everyone))
     if int(queries.max()) >= len(images):
@@ -182,33 +191,6 @@ def _clear_cases(everyone: Neighbours) -> list[int]:
     return clear.sort(stable=True).indices[:_QUERIES].tolist()
 
 
-def _pca(request: Request) -> None:
-    source, layer, vectors = _vectors(request)
-    found = pca(vectors, 2)
-    one, two = (100 * float(share) for share in found.explained)
-    axes = (f"component 1 ({one:.1f} % of the variance)", f"component 2 ({two:.1f} %)")
-    _embed(request, source, found.points, axes, (f"PCA of layer {layer}", "features centred, nothing standardised"))
-
-
-def _tsne(request: Request) -> None:
-    source, layer, vectors = _vectors(request)
-    points = tsne(vectors, perplexity=request.perplexity, seed=request.seed)
-    used = usable_perplexity(len(vectors), request.perplexity)
-    said = f"perplexity {used:.3g}, after PCA to 50 dimensions; distances between groups mean nothing"
-    _embed(request, source, points, ("t-SNE 1", "t-SNE 2"), (f"t-SNE of layer {layer}", said))
-
-
-def _embed(request: Request, source: Pictures, points: Tensor, axes: tuple[str, str], about: tuple[str, str]) -> None:
-    words = Words(
-        f"{about[0]}, {request.called}",
-        f"{len(points)} images of {source.name}; {about[1]}. Right: each image in a cell of its own, the sum of "
-        "squared moves as small as possible.",
-    )
-    groups = None if source.labels is None else (source.labels, source.classes)
-    images = source.read(source.ids)
-    write_embedding(request.out, points, on_grid(points), images, groups=groups, axes_names=axes, words=words)
-
-
 def _evolution(request: Request) -> None:
     if request.dataset is None:
         raise ConfigError("features evolution needs --dataset: its training part is trained on")
@@ -225,16 +207,18 @@ def _evolution(request: Request) -> None:
     evolution(0, model)
     curve = train(
         model, training.images, training.labels, training=Training(epochs=request.epochs), seed=request.seed,
-        progress=_shown(), on_epoch=lambda epoch: evolution(epoch.epoch, model),
+        progress=shown(), on_epoch=lambda epoch: evolution(epoch.epoch, model),
     )  # fmt: skip
     accuracy = [(e.epoch, e.held_out_accuracy) for e in curve.epochs if e.held_out_accuracy is not None]
+    what = ", as its deconvnet projection around grey where the layer has a map" if request.projected else ""
     words = Words(
         f"Features of {request.called} while it learns {probe.name}",
-        f"Left: of {len(evolution.probe)} test images the one with the strongest unit of a channel (drawn once), after "
-        "each epoch looked at; 0 is before training. Right: how alike a layer is to itself at the look before; 1 means "
-        "settled.",
+        f"Left: of {len(evolution.probe)} test images the one with the strongest unit of a channel (drawn once){what}, "
+        "after each epoch looked at; 0 is before training. Right: how alike a layer is to itself at the look before; 1 "
+        "means settled.",
     )
-    write_evolution(request.out, evolution, accuracy, words)
+    projected = [projections(evolution, kept, model) for kept in evolution.checkpoints] if request.projected else None
+    write_evolution(request.out, evolution, accuracy, words, projected=projected)
 
 
 def _compare(request: Request) -> None:
@@ -252,32 +236,10 @@ def _compare(request: Request) -> None:
     write_comparison(request.out, compared, words)
 
 
-def _both(request: Request) -> tuple[Pictures, nn.Module]:
-    source = pictures(request)
-    _ = request.model
-    return source, trained_model(request, source.shape, len(source.classes))
-
-
-def _vectors(request: Request) -> tuple[Pictures, str, Tensor]:
-    source, model = _both(request)
-    layer = _layer(request, model, lambda net: feature_layer(net, source.shape))
-    return source, layer, features(model, layer, source.read, source.ids, progress=_shown())
-
-
-def _layer(request: Request, model: nn.Module, default: Callable[[nn.Module], str]) -> str:
-    if len(request.layers) > 1:
-        raise ConfigError("one --layer at a time; only `features evolution` follows several")
-    return resolve_layer(model, request.layers[0]) if request.layers else default(model)
-
-
 def _channels(request: Request, count: int) -> list[int]:
     if request.channels and max(request.channels) >= count:
         raise ConfigError(f"--channels: the layer's are 0 .. {count - 1}")
     return list(request.channels)
-
-
-def _shown() -> bool:
-    return sys.stderr.isatty()
 
 
 DRAWN: Mapping[str, Callable[[Request], None]] = {
@@ -287,8 +249,9 @@ DRAWN: Mapping[str, Callable[[Request], None]] = {
     "patches": _patches,
     "top9": _top9,
     "neighbours": _neighbours,
-    "pca": _pca,
-    "tsne": _tsne,
+    "pca": pca_view,
+    "tsne": tsne_view,
     "evolution": _evolution,
     "compare": _compare,
+    "grabcut": cutouts_view,
 }

@@ -41,16 +41,22 @@ def relu_rule(rule: ReluRule, method: str) -> Iterator[None]:
     """Inside, every ReLU computes max(x, 0) as before and sends `rule` of the signal down.
 
     An activation that is no ReLU (GELU, SiLU, ...) raises ConfigError in the name of `method`: the rule has no agreed
-    meaning there.
+    meaning there. So does, at the end, a block in which no ReLU was called: a network of tanh, or without activations,
+    would get its plain gradient under another name.
     """
-    with _Interception(rule, method):
+    with _Interception(rule, method) as interception:
         yield
+    if not interception.met:
+        raise ConfigError(
+            f"{method} changes what passes a ReLU, and this model calls none: it would be the gradient under another "
+            f"name; {_WORK_EVERYWHERE}"
+        )
 
 
 class _Interception(TorchFunctionMode):
     def __init__(self, rule: ReluRule, method: str) -> None:
         super().__init__()
-        self.rule, self.method = rule, method
+        self.rule, self.method, self.met = rule, method, False  # met: was a ReLU called?
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
@@ -58,15 +64,13 @@ class _Interception(TorchFunctionMode):
         given: Mapping[str, Any] = kwargs or {}
         if func in _SMOOTH:
             raise ConfigError(
-                f"{self.method} is defined for ReLU, and this model uses {_SMOOTH[func]}; "
-                "gradient, smooth_grad and integrated_gradients work for every model"
+                f"{self.method} is defined for ReLU, and this model uses {_SMOOTH[func]}; {_WORK_EVERYWHERE}"
             )
         call = relu_call(func, args, given)
-        return (
-            func(*args, **given)
-            if call is None
-            else _Ruled.apply(args[0] if args else given["input"], self.rule, *call)
-        )
+        if call is None:
+            return func(*args, **given)
+        self.met = True
+        return _Ruled.apply(args[0] if args else given["input"], self.rule, *call)
 
 
 def relu_call(func: object, args: tuple[Any, ...], given: Mapping[str, Any]) -> tuple[float | None, bool] | None:
@@ -105,6 +109,7 @@ class _Ruled(torch.autograd.Function):
         return ctx.rule(signals[0], is_open), None, None, None
 
 
+_WORK_EVERYWHERE = "gradient, smooth_grad and integrated_gradients work for every model"
 _RELUS = {functional.relu, torch.relu, Tensor.relu}
 _IN_PLACE = {functional.relu_, torch.relu_, Tensor.relu_}
 _CAPPED = {functional.relu6, functional.hardtanh}

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from advbench.core.activations import module_named
 from advbench.core.gradients import attending, frozen
-from advbench.core.scoring import fitting_piece, score_with_graph
+from advbench.core.scoring import row_pieces, score_with_graph
 from advbench.core.targets import Target
 from advbench.types import ConfigError
 
@@ -29,6 +29,14 @@ class LayerGradient(NamedTuple):
 
     maps: Tensor
     grad: Tensor
+
+
+class LayerPass(NamedTuple):
+    """One forward pass of A samples: their scores (A,) with the graph, and the layer's output, a part of that graph."""
+
+    score: Tensor
+    output: Tensor
+    layout: Layout  # how the output becomes maps
 
 
 class MapReader:
@@ -98,15 +106,12 @@ def reading_maps(model: nn.Module, image: tuple[int, int]) -> Iterator[MapReader
 def layer_gradient(model: nn.Module, x: Tensor, target: Target, layer: str) -> LayerGradient:
     """Maps of `layer` for x (B, C, H, W) and the gradient of the target's score with respect to them.
 
-    The graph begins at the layer: what lies before it costs a forward pass without memory. Cut into pieces as
-    `fitting_piece` says; what is not finite in the gradient becomes 0. Raises ConfigError if there is no such layer, if
-    its output has no rows and columns, and if the score does not depend on it (the last tokens of a ViT, of which the
-    head reads the class token only).
+    The graph begins at the layer: what lies before it costs a forward pass without memory. Cut into `row_pieces`; what
+    is not finite in the gradient becomes 0. Raises ConfigError if there is no such layer, if its output has no rows and
+    columns, and if the score does not depend on it (the last tokens of a ViT, of which the head reads the class token
+    only).
     """
-    rows = torch.arange(len(x), device=x.device)
-    size = max(fitting_piece(x) or len(x), 1)
-    pieces = zip(torch.split(x, size), torch.split(rows, size), strict=True)
-    found = [_layer_gradient(model, z, target, index, layer) for z, index in pieces]
+    found = [_layer_gradient(model, x[rows], target, rows, layer) for rows in row_pieces(x)]
     if len(found) == 1:
         return found[0]
     return LayerGradient(torch.cat([each.maps for each in found]), torch.cat([each.grad for each in found]))
@@ -116,10 +121,11 @@ def layer_maps(model: nn.Module, x: Tensor, layer: str) -> Tensor:
     """Maps (B, k, h, w) of `layer` for x (B, C, H, W), without graph. Raises ConfigError as `layer_gradient` does."""
     found = []
     with frozen(model), torch.no_grad():
-        for z in torch.split(x.detach(), max(fitting_piece(x) or len(x), 1)):
-            with _cut_at(model, layer, z) as cut:
+        for rows in row_pieces(x):
+            z = x[rows].detach()
+            with _look_at(model, layer, z, cut=True) as look:
                 model(z)
-            output, layout = _found(cut, layer)
+            output, layout = _found(look, layer)
             found.append(layout(output))
     return found[0] if len(found) == 1 else torch.cat(found)
 
@@ -132,65 +138,85 @@ def enlarge(heat: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _layer_gradient(model: nn.Module, z: Tensor, target: Target, rows: Tensor, layer: str) -> LayerGradient:
-    with frozen(model), torch.enable_grad(), attending(rows), _cut_at(model, layer, z) as cut:
-        score = score_with_graph(model, z.detach(), target, rows)
-        output, layout = _found(cut, layer)
-        if not score.requires_grad:
-            raise ConfigError(f"the score does not depend on layer {layer!r}: name one that lies before what is scored")
-        (grad,) = torch.autograd.grad(score.sum(), output, materialize_grads=True)
-    of_maps = layout(grad)
+    with frozen(model), torch.enable_grad(), attending(rows):
+        return maps_and_gradient(layer_pass(model, z.detach(), target, rows, layer), layer)
+
+
+def layer_pass(model: nn.Module, z: Tensor, target: Target, rows: Tensor, layer: str, *, cut: bool = True) -> LayerPass:
+    """A pass of z (A, C, H, W), of the samples `rows` (A,), with a look at what `layer` puts out.
+
+    cut: the graph begins at the layer, whatever z wants; otherwise the layer's output is a part of z's graph. Raises
+    ConfigError if there is no such layer and if its output has no rows and columns.
+    """
+    with _look_at(model, layer, z, cut=cut) as look:
+        score = score_with_graph(model, z, target, rows)
+    return LayerPass(score, *_found(look, layer))
+
+
+def maps_and_gradient(seen: LayerPass, layer: str, *, keep_graph: bool = False) -> LayerGradient:
+    """The layer's maps in that pass and the gradient of each sample's own score with respect to them.
+
+    keep_graph: another way down will follow. Raises ConfigError if the score does not depend on the layer's maps.
+    """
+    wanted = seen.score.requires_grad and seen.output.requires_grad
+    grad = None
+    if wanted:
+        (grad,) = torch.autograd.grad(seen.score.sum(), seen.output, retain_graph=keep_graph, allow_unused=True)
+    if grad is None:
+        raise ConfigError(f"the score does not depend on layer {layer!r}: name one that lies before what is scored")
+    of_maps = seen.layout(grad)
     if bool(grad.any()) and not bool(of_maps.any()):
         raise ConfigError(
             f"layer {layer!r}: the score depends on its class token only, not on its patches; "
             "name an earlier layer, such as the first norm of the last block"
         )
-    return LayerGradient(layout(output.detach()), of_maps.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+    return LayerGradient(seen.layout(seen.output.detach()), of_maps.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
 
 
 @dataclass
-class _Cut:
+class _Look:
     """What a layer put out last in one forward pass."""
 
-    output: Tensor | None = None  # where the graph begins
+    output: Tensor | None = None
     layout: Layout | None = None
 
 
 @contextmanager
-def _cut_at(model: nn.Module, layer: str, z: Tensor) -> Iterator[_Cut]:
-    """Inside, the graph of a forward pass for z begins at the output of `layer`, which the yielded cut then holds.
+def _look_at(model: nn.Module, layer: str, z: Tensor, *, cut: bool) -> Iterator[_Look]:
+    """Inside, a forward pass for z leaves the output of `layer` in the yielded look.
 
-    Of a layer used several times the last output that is a map counts.
+    cut: the graph begins there. Of a layer used several times the last output that is a map counts.
     """
     module = module_named(model, layer)
-    cut = _Cut()
+    look = _Look()
 
     with reading_maps(model, (z.shape[2], z.shape[3])) as reader:
 
         def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
             layout = reader.layout(output)
             if not isinstance(output, Tensor) or layout is None:
-                if cut.layout is None and isinstance(output, Tensor):
-                    cut.output = output
+                if look.layout is None and isinstance(output, Tensor):
+                    look.output = output
                 return None
-            leaf = output.detach().requires_grad_(torch.is_grad_enabled())
-            cut.output, cut.layout = leaf, layout
+            kept = output.detach().requires_grad_(torch.is_grad_enabled()) if cut else output
+            look.output, look.layout = kept, layout
             # A copy goes on: an in-place ReLU behind this layer must not change what was kept.
-            return leaf.clone()
+            return kept.clone()
 
         handle = module.register_forward_hook(hook)
         try:
-            yield cut
+            yield look
         finally:
             handle.remove()
 
 
-def _found(cut: _Cut, layer: str) -> tuple[Tensor, Layout]:
-    if cut.output is None or cut.layout is None:
-        found = "no output" if cut.output is None else f"an output of shape {tuple(cut.output.shape)}"
+def _found(look: _Look, layer: str) -> tuple[Tensor, Layout]:
+    if look.output is None or look.layout is None:
+        found = "no output" if look.output is None else f"an output of shape {tuple(look.output.shape)}"
         raise ConfigError(
             f"layer {layer!r} has {found}; it must be (B, C, H, W), (B, H, W, C) or tokens (B, T, C) of patches"
         )
-    return cut.output, cut.layout
+    return look.output, look.layout
 
 
 def _first_by_memory(output: Tensor) -> bool:

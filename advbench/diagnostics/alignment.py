@@ -26,11 +26,11 @@ class Alignment:
 def alignment(model: nn.Module, x: Tensor, y: Explained | None = None, *, origin: float = 0.0) -> Alignment:
     """How well the gradient g of the score of y at x (B, C, H, W) is aligned with x.
 
-    y: classes (B,), meaning raw scores, or any target; None: the predicted class, as in the paper. For
-    a linear score without bias the projection is the distance to where the score is 0, so that for the difference of
-    two classes it is the distance to their boundary. Training against attacks raised both on digits and lowered them on
-    MNIST at eps 0.3 in our measurements. origin: the pixel value that x is
-    measured from; the paper's 0 makes the mean brightness part of the answer, 0.5 does not.
+    y: classes (B,), meaning raw scores, or any target; None: the predicted class, as in the paper. For a linear score
+    without bias the projection is the distance to where the score is 0, so that for the difference of two classes it is
+    the distance to their boundary. Training against attacks raised both on digits and lowered them on MNIST at eps 0.3
+    in our measurements. origin: the pixel value that x is measured from; the paper's 0 makes the mean brightness part
+    of the answer, 0.5 does not.
     """
     with frozen(model):
         explained = labels_at(model, x, all_rows(x)) if y is None else y

@@ -1,7 +1,7 @@
 """Explanations before and after an attack: the maps of clean and adversarial images on one scale, and how they differ.
 
 A map changes for two reasons: the image has changed, and another class is explained. The three maps of a `Pair` keep
-them apart.
+them apart. Many maps also change a good deal under mere noise; a fourth map, at noise of the same size, says how much.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from advbench.core.draws import Draws
 from advbench.core.gradients import frozen, labels_at
 from advbench.core.scoring import all_rows
 from advbench.diagnostics.likeness import SHARE, Likeness, likeness
+from advbench.diagnostics.shuffled_change import shuffled_change
 from advbench.registry import ATTRIBUTIONS
 from advbench.types import ConfigError
 
@@ -28,18 +30,21 @@ _CLIPPED = 0.01  # of the pixels may lie beyond the end of the scale
 class Pair:
     """One method's maps (B, C or 1, H, W), raw and signed as the method gives them, and what became of them.
 
-    clean: the label, at x; adversarial: the label, at x_adv; found: the class predicted at x_adv, at x_adv. scale (B,):
-    the magnitude that a drawing of all three should end at: 1 % of their pixels lie beyond (channels summed).
-    by_image: clean against adversarial, the same class twice; in_all: clean against found, as a user would see it.
+    clean: the label, at x; adversarial: the label, at x_adv; found: the class predicted at x_adv, at x_adv; noisy: the
+    label, at x plus the attack's change with its pixels shuffled. scale (B,): the magnitude that a drawing of the first
+    three should end at: 1 % of their pixels lie beyond (channels summed). by_image: clean against adversarial, the same
+    class twice; in_all: clean against found, as a user would see it; by_noise: clean against noisy, the control.
     """
 
     method: str
     clean: Tensor
     adversarial: Tensor
     found: Tensor
+    noisy: Tensor
     scale: Tensor
     by_image: Likeness
     in_all: Likeness
+    by_noise: Likeness
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,34 +85,47 @@ def compare(
     with frozen(model):
         label = labels_at(model, x, all_rows(x)) if y is None else y.to(x.device)
         found = labels_at(model, x_adv, all_rows(x_adv))
+    draws = Draws(seed, ids)
+    noisy = shuffled_change(x, x_adv, draws)
     pairs, refused = [], {}
     for method in methods:
         try:
-            maps = _maps(method, model, (x, x_adv), (label, found), Draws(seed, ids))
+            maps = _maps(method, model, (x, x_adv, noisy), (label, found), draws)
         except ConfigError as error:
             refused[method] = str(error)
             continue
-        pairs.append(_pair(method, *maps, share))
+        pairs.append(_pair(method, maps, share))
     return Comparison(label, found, tuple(pairs), refused)
 
 
+class _Maps(NamedTuple):
+    """As in `Pair`."""
+
+    clean: Tensor
+    adversarial: Tensor
+    found: Tensor
+    noisy: Tensor
+
+
 def _maps(
-    method: str, model: nn.Module, images: tuple[Tensor, Tensor], classes: tuple[Tensor, Tensor], draws: Draws
-) -> tuple[Tensor, Tensor, Tensor]:
-    (x, x_adv), (label, found) = images, classes
+    method: str, model: nn.Module, images: tuple[Tensor, Tensor, Tensor], classes: tuple[Tensor, Tensor], draws: Draws
+) -> _Maps:
+    (x, x_adv, noise), (label, found) = images, classes
 
     def heat(z: Tensor, y: Tensor, ids: Tensor) -> Tensor:
         return explain(method, model, z, y, seed=draws.seed, sample_ids=ids).detach()
 
     clean, adversarial = heat(x, label, draws.sample_ids), heat(x_adv, label, draws.sample_ids)
+    noisy = heat(noise, label, draws.sample_ids)
     changed = (label != found).nonzero()[:, 0]
     if not len(changed):
-        return clean, adversarial, adversarial
+        return _Maps(clean, adversarial, adversarial, noisy)
     other = heat(x_adv[changed], found[changed], draws.sample_ids.to(changed.device)[changed])
-    return clean, adversarial, adversarial.index_copy(0, changed, other)
+    return _Maps(clean, adversarial, adversarial.index_copy(0, changed, other), noisy)
 
 
-def _pair(method: str, clean: Tensor, adversarial: Tensor, found: Tensor, share: float) -> Pair:
+def _pair(method: str, maps: _Maps, share: float) -> Pair:
+    clean, adversarial, found, noisy = maps
     sums = torch.cat([part.sum(1).flatten(1) for part in (clean, adversarial, found)], dim=1).abs()  # (B, 3 H W)
     beyond = max(1, ceil(_CLIPPED * sums.shape[1]))
     return Pair(
@@ -115,7 +133,9 @@ def _pair(method: str, clean: Tensor, adversarial: Tensor, found: Tensor, share:
         clean=clean,
         adversarial=adversarial,
         found=found,
+        noisy=noisy,
         scale=sums.topk(beyond, dim=1).values[:, -1],
         by_image=likeness(clean, adversarial, share=share),
         in_all=likeness(clean, found, share=share),
+        by_noise=likeness(clean, noisy, share=share),
     )

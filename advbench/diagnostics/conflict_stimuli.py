@@ -90,8 +90,7 @@ def conflict_stimuli(
     painter: a trained network on images of `channels` channels, whose features say what content and style are: VGG-19,
     then SqueezeNet. side: images are brought to this size first; small ones must be made larger, or the painter's first
     strokes cover a fifth of them. steps: of L-BFGS at half of the size and at the whole. Where the images have one
-    channel, all channels of a stimulus are equal. Raises ConfigError for what `synthesis.style`
-    refuses.
+    channel, all channels of a stimulus are equal. Raises ConfigError for what `synthesis.style` refuses.
     """
     for start in range(0, len(pairs), batch):
         chosen = tuple(pairs[start : start + batch])
@@ -116,9 +115,8 @@ def style_distance(painter: nn.Module, first: Tensor, second: Tensor) -> Tensor:
     layers = texture_layers(painter, first)
     one, other = (features(painter, each, layers) for each in (first, second))
     own = {layer: gram(other[layer]) for layer in layers}
-    return torch.stack([gram_distance(gram(one[layer]), own[layer]) / _strength(own[layer]) for layer in layers]).mean(
-        0
-    )
+    apart = [gram_distance(gram(one[layer]), own[layer]) / _strength(own[layer]) for layer in layers]
+    return torch.stack(apart).mean(0)
 
 
 def edge_likeness(first: Tensor, second: Tensor) -> Tensor:

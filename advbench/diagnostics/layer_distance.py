@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from advbench.core.activations import record
 from advbench.core.gradients import frozen, piece_size
+from advbench.core.layer_order import finishing_order
 from advbench.types import ConfigError
 
 _IMAGES = 16  # pairs whose features are held at a time, where nobody has set a size (`in_pieces`)
@@ -73,21 +74,5 @@ def _between(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def _in_order(model: nn.Module, x: Tensor) -> tuple[str, ...]:
     """Names of the innermost modules in the order in which x (1, C, H, W) passes them for the last time."""
-    passed: dict[str, None] = {}
-
-    def note(name: str, output: object) -> None:
-        if isinstance(output, Tensor):
-            passed.pop(name, None)
-            passed[name] = None
-
-    handles = [
-        module.register_forward_hook(lambda module, inputs, output, name=name: note(name, output))
-        for name, module in model.named_modules()
-        if name and not any(module.children())
-    ]
-    try:
-        model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return tuple(passed)
+    modules = dict(model.named_modules())
+    return tuple(name for name in finishing_order(model, x) if not any(modules[name].children()))

@@ -37,10 +37,15 @@ def activation_batches(
     model: nn.Module, layer: str, images: Images, ids: Tensor, *, batch: int = 32, progress: bool = False
 ) -> Iterator[Seen]:
     """`activations` of images(ids), `batch` at a time; ids (N,) int64. The model runs where its weights are."""
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     for part in tqdm(torch.split(ids, batch), layer, unit="batch", leave=False, disable=not progress):
         x = images(part).to(device)
         yield Seen(part, x, activations(model, x, layer))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's weights are; the processor for a model without any."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 def features(

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from advbench.core.activations import record
 from advbench.core.gradients import frozen
-from advbench.features.activations import Images
+from advbench.features.activations import Images, device_of
 from advbench.features.layers import first_convolution
 from advbench.types import ConfigError
 
@@ -71,7 +71,7 @@ def dead_units(model: nn.Module, images: Images, ids: Tensor, *, batch: int = 32
     ReLU called as a function is not seen, only modules are.
     """
     names: Sequence[str] = [name for name, module in model.named_modules() if isinstance(module, nn.ReLU | nn.ReLU6)]
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     alive: dict[str, Tensor] = {}
     for part in torch.split(ids, batch):
         with torch.no_grad(), frozen(model), record(model, names) as outputs:

@@ -21,7 +21,8 @@ def deconv_projection(model: nn.Module, x: Tensor, layer: str, units: Sequence[U
     units: B places in the output of `layer`, each with a channel. That one keeps its activation, all others become
     0. Down from there: transposed filters without biases, the ReLU applied to the signal, max pools through the places
     where their maxima were found in x. Pools that overlap add up. A unit that is not active gives 0.
-    Raises ConfigError for a unit that the layer lacks and for a model whose activations are not ReLU.
+    Raises ConfigError for a unit that the layer lacks and for a model whose activations are not ReLU, or
+    that has none.
     """
     if len(units) != len(x) or any(unit.channel is None for unit in units):
         raise ConfigError(f"the projection needs one unit with a channel per image: {len(x)} images, units {units}")

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from advbench.core.activations import record
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
+from advbench.core.receptive_field import Unit
+from advbench.features.activations import device_of
+from advbench.features.deconv_projection import deconv_projection
 from advbench.features.linear_cka import linear_cka
 from advbench.types import ConfigError
 
@@ -24,7 +27,8 @@ _BATCH = 128
 class Strongest:
     """For each of C channels of a layer: the image with the strongest unit, where that is, how strong.
 
-    channels, ids, rows, columns, values: (C,). ids are positions in the probe. Without a map, rows and columns are 0.
+    channels, ids, rows, columns, values: (C,). ids are positions in the probe. mapped: has the layer a map? Without
+    one, rows and columns are 0.
     """
 
     channels: Tensor
@@ -32,6 +36,7 @@ class Strongest:
     rows: Tensor
     columns: Tensor
     values: Tensor
+    mapped: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +103,24 @@ def replayed(checkpoint: Checkpoint, model: nn.Module) -> nn.Module:
     return past.eval()
 
 
+def projections(evolution: Evolution, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Tensor]:
+    """What the strongest units respond to: layer -> signed (C, ...) in pixel space, by the weights of the checkpoint.
+
+    By `deconv_projection`, as in figure 4 of the paper; layers without a map are left out. Raises ConfigError for a
+    model whose activations are not ReLU.
+    """
+    past, found = replayed(checkpoint, model), {}
+    device = device_of(past)
+    for layer, best in checkpoint.strongest.items():
+        if best.mapped:
+            places = torch.stack([best.channels, best.rows, best.columns], 1).tolist()
+            units = [Unit(channel, row, column) for channel, row, column in places]
+            found[layer] = deconv_projection(past, evolution.probe[best.ids].to(device), layer, units).cpu()
+    return found
+
+
 def _outputs(model: nn.Module, probe: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     parts: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     with torch.no_grad(), frozen(model):
         for x in torch.split(probe, _BATCH):
@@ -117,16 +138,11 @@ def _drawn(layer: str, count: int, evolution: Evolution) -> Tensor:
 
 
 def _strongest(output: Tensor, channels: Tensor) -> Strongest:
+    """The output is a map (N, C, H, W), tokens (N, C, T), of which the strongest counts, or one value each (N, C)."""
     maps = output[:, channels]
-    width = maps.shape[3] if maps.dim() == 4 else 1
-    flat = (
-        maps.flatten(2)
-        if maps.dim() == 4
-        else maps.flatten(2).amax(2, keepdim=True)
-        if maps.dim() > 2
-        else maps[..., None]
-    )
-    peaks, places = flat.max(2)  # (N, C)
+    mapped = maps.dim() == 4
+    width = maps.shape[3] if mapped else 1
+    peaks, places = maps.reshape(*maps.shape[:2], -1).max(2)  # (N, C)
     values, ids = peaks.max(0)
-    place = places.gather(0, ids[None])[0]
-    return Strongest(channels, ids, place // width, place % width, values)
+    place = places.gather(0, ids[None])[0] if mapped else torch.zeros_like(ids)
+    return Strongest(channels, ids, place // width, place % width, values, mapped)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from advbench.core.activations import module_named
-from advbench.core.gradients import frozen
+from advbench.core.layer_order import finishing_order
 from advbench.core.receptive_field import Unit, field_of, transparent_outputs
 from advbench.types import ConfigError
 
@@ -58,11 +57,11 @@ def feature_layer(model: nn.Module, shape: tuple[int, int, int]) -> str:
 
     Raises ConfigError for a model with fewer than two layers.
     """
-    finished = _finishing(model, shape)
+    finished = list(finishing_order(model, _grey(shape)))
     modules = dict(model.named_modules())
-    weighted = [i for i, (name, _) in enumerate(finished) if isinstance(modules[name], nn.Conv2d | nn.Linear)]
+    weighted = [i for i, name in enumerate(finished) if isinstance(modules[name], nn.Conv2d | nn.Linear)]
     before = finished[: weighted[-1]] if weighted else []
-    fitting = [name for name, _ in before if not isinstance(modules[name], _PASSED_ON)]
+    fitting = [name for name in before if not isinstance(modules[name], _PASSED_ON)]
     if not fitting:
         raise ConfigError(f"{type(model).__name__} has no layer before its last: give --layer")
     return fitting[-1]
@@ -89,10 +88,10 @@ def map_layer(model: nn.Module, shape: tuple[int, int, int], *, share: float = 0
 
 
 def weighted_layers(model: nn.Module, shape: tuple[int, int, int]) -> list[str]:
-    """The convolutions and linear layers, in the order in which they are used."""
+    """The convolutions and linear layers, in the order in which they are used, of several times the last."""
     modules = dict(model.named_modules())
-    used = (name for name, _ in _finishing(model, shape) if isinstance(modules[name], nn.Conv2d | nn.Linear))
-    return list(dict.fromkeys(used))
+    order = finishing_order(model, _grey(shape))
+    return [name for name in order if isinstance(modules[name], nn.Conv2d | nn.Linear)]
 
 
 def first_convolution(model: nn.Module) -> str:
@@ -129,22 +128,5 @@ def _step(box: tuple[int, ...], beside: tuple[int, ...], pixels: int, units: int
     return pixels / units
 
 
-def _finishing(model: nn.Module, shape: tuple[int, int, int]) -> list[tuple[str, Tensor]]:
-    """(name, output) of the modules in the order in which they finish, of one pass of a grey image."""
-    found: list[tuple[str, Tensor]] = []
-
-    def keep(name: str) -> Callable[[nn.Module, object, object], None]:
-        def hook(module: nn.Module, inputs: object, output: object) -> None:
-            if isinstance(output, Tensor):
-                found.append((name, output))
-
-        return hook
-
-    handles = [module.register_forward_hook(keep(name)) for name, module in model.named_modules() if name]
-    try:
-        with torch.no_grad(), frozen(model):
-            model(torch.full((1, *shape), 0.5))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
+def _grey(shape: tuple[int, int, int]) -> Tensor:
+    return torch.full((1, *shape), 0.5)

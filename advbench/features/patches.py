@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.core.receptive_field import Box, Unit, receptive_fields
-from advbench.features.activations import Images, activation_batches
+from advbench.features.activations import Images, activation_batches, device_of
 from advbench.types import ConfigError
 
 
@@ -90,7 +90,7 @@ def strongest_channels(
 
 def fields(model: nn.Module, found: Patches, shape: tuple[int, int, int]) -> list[list[Box]]:
     """The exact receptive field, clipped at the borders, of every patch of images of `shape` (C, H, W)."""
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     units = found.units()
     boxes = receptive_fields(model, found.layer, [unit for row in units for unit in row], shape, device)
     each = iter(boxes)

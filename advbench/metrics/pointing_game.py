@@ -15,8 +15,7 @@ def pointing_game(heat: Tensor, mask: Tensor, *, tolerance: int = 15) -> Tensor:
     that hits, so a constant map scores what a random point would. nan where the mask is empty: there is no object to
     point at. Raises ValueError for shapes that do not fit or tolerance < 0.
     """
-    if mask.shape != (len(heat), *heat.shape[2:]) or mask.dtype != torch.bool:
-        raise ValueError(f"mask must be bool {(len(heat), *heat.shape[2:])}, got {mask.dtype} {tuple(mask.shape)}")
+    check_mask(heat, mask)
     if tolerance < 0:
         raise ValueError(f"tolerance must not be negative, got {tolerance}")
     value = heat.detach().double().sum(1)  # (B, H, W)
@@ -34,6 +33,12 @@ def pointing_accuracy(hits: Tensor, labels: Tensor) -> float:
     counted = ~hits.isnan()
     rates = [hits[counted & (labels == label)].mean() for label in torch.unique(labels[counted])]
     return float(torch.stack(rates).mean()) if rates else float("nan")
+
+
+def check_mask(heat: Tensor, mask: Tensor) -> None:
+    """Raises ValueError unless mask is (B, H, W) bool for maps (B, C, H, W)."""
+    if mask.shape != (len(heat), *heat.shape[2:]) or mask.dtype != torch.bool:
+        raise ValueError(f"mask must be bool {(len(heat), *heat.shape[2:])}, got {mask.dtype} {tuple(mask.shape)}")
 
 
 def _within(mask: Tensor, radius: int) -> Tensor:

@@ -65,7 +65,7 @@ def randomisation(
         raise ValueError("randomisation: the model has no weights that could be forgotten")
     count = min(stages or len(layers), len(layers))
     ends = [round(len(layers) * (i + 1) / count) for i in range(count)]
-    original = _strength(explain(model))
+    original = strength(explain(model))
     forgetful = copy.deepcopy(model)
     modules, done = dict(forgetful.named_modules()), 0
     correlation, similarity = [], []
@@ -73,7 +73,7 @@ def randomisation(
         for i in range(done, end):
             forget(modules[layers[i]], Draws(seed, torch.tensor([i])))
         done = end
-        heat = _strength(explain(forgetful))
+        heat = strength(explain(forgetful))
         correlation.append(rank_correlation(original, heat))
         similarity.append(structural_similarity(original, heat))
     kept = torch.stack(correlation)  # (S, B)
@@ -81,6 +81,13 @@ def randomisation(
     score = float(kept[:upper].mean())
     badge: Literal["passes", "fails"] = "passes" if score <= threshold else "fails"
     return Cascade(tuple(layers), kept, torch.stack(similarity), score, badge, threshold)
+
+
+def strength(heat: Tensor) -> Tensor:
+    """(B, 1, H, W): absolute values of heat (B, C, H, W) summed over the channels, over their largest."""
+    total = heat.detach().abs().sum(1, keepdim=True)
+    largest = total.amax((1, 2, 3), keepdim=True) if total.numel() else total
+    return total / torch.where(largest > 0, largest, 1.0)
 
 
 def layers_from_the_top(model: nn.Module, x: Tensor) -> list[str]:
@@ -118,10 +125,3 @@ def forget(module: nn.Module, draws: Draws) -> None:
 
 def _own(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     return module.named_parameters(recurse=False)
-
-
-def _strength(heat: Tensor) -> Tensor:
-    """(B, 1, H, W): absolute values summed over the channels, the largest of each sample brought to 1."""
-    strength = heat.detach().abs().sum(1, keepdim=True)
-    largest = strength.amax((1, 2, 3), keepdim=True) if strength.numel() else strength
-    return strength / torch.where(largest > 0, largest, 1.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from advbench.bench.explanation import MAP, RANDOM_WEIGHTS, Panel, Question
-from advbench.bench.explanation_measures import LEGEND
+from advbench.bench.explanation_measures import LEGEND, OBJECT_LEGEND
 from advbench.report.heat_sheet import HeatSheet, Tile
 from advbench.report.map_drawing import (
     PERCENTILE,
@@ -177,6 +177,8 @@ def _caption(
         )
     if measured:
         parts.append(f"Numbers: {LEGEND}")
+    if measured and question.objects is not None:
+        parts.append(OBJECT_LEGEND)
     return " ".join(parts)
 
 

@@ -20,7 +20,8 @@ IMAGES = ("clean", "adversarial")
 class Survival:
     """One method against one attack, means over `n` samples. overlap in [0, 1], correlations in [-1, 1].
 
-    found: the correlation where the class found at x_adv is explained instead of the label. level: of the colour scale.
+    found: the correlation where the class found at x_adv is explained instead of the label. noise: the overlap that the
+    same change leaves with its pixels shuffled; None if it was not measured. level: of the colour scale.
     """
 
     n: int
@@ -28,6 +29,7 @@ class Survival:
     correlation: float
     found: float
     shift: float
+    noise: float | None
     level: int
 
 
@@ -91,7 +93,7 @@ def _survivals(panel: Panel, known: dict[str, pd.DataFrame], order: Sequence[Sub
     # A minimum-norm cell joins every panel of its norm; its maps are those of its own.
     own = [cell for cell in panel.cells if cell.id.key in known and (cell.id.radii or ()) == panel.radii]
     cells = sorted(own, key=lambda cell: (order.index(cell.id.subject), cell.id.kind))
-    met = {cell.id.key: known[cell.id.key].query("between == 'attack'") for cell in cells}
+    met = {cell.id.key: known[cell.id.key].query("between in ('attack', 'noise')") for cell in cells}
     methods = _methods(met.values())
     rows = [
         SurvivalRow(
@@ -105,7 +107,7 @@ def _survivals(panel: Panel, known: dict[str, pd.DataFrame], order: Sequence[Sub
 
 
 def _survival(table: pd.DataFrame, method: str) -> Survival | None:
-    rows = table[table["first"] == method]
+    rows, noise = (table[(table["first"] == method) & (table["between"] == kind)] for kind in ("attack", "noise"))
     if not len(rows):
         return None
     means = rows[["overlap", "correlation", "found_correlation", "shift"]].mean()
@@ -115,6 +117,7 @@ def _survival(table: pd.DataFrame, method: str) -> Survival | None:
         correlation=float(means["correlation"]),
         found=float(means["found_correlation"]),
         shift=float(means["shift"]),
+        noise=float(noise["overlap"].mean()) if len(noise) else None,
         level=_level(float(means["overlap"])),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -16,23 +16,10 @@ from advbench.bench.grid import pixels
 from advbench.features.comparison import Comparison
 from advbench.features.evolution import Evolution, similarity
 from advbench.features.filters import as_tiles, tiled
+from advbench.report.feature_moves import COLOURS, SHAPES
 from advbench.report.feature_sheets import Words, bare, save
 from advbench.report.text import visible
 
-# Okabe and Ito's colours, told apart by the colour-blind, and shapes for print.
-_COLOURS = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-    "#000000",
-    "#8C8C00",
-    "#8A5FBF",
-    "#999999",
-)
-_SHAPES = "osD^vPX*<>"
 _THUMB = 72  # pixels
 
 
@@ -56,11 +43,11 @@ def write_embedding(
     thumbs = functional.interpolate(
         images, size=(_THUMB, _THUMB), mode="area" if images.shape[-1] > _THUMB else "nearest"
     )
-    if groups is not None and len(set(groups[0].tolist())) <= len(_COLOURS):
+    if groups is not None and len(set(groups[0].tolist())) <= len(COLOURS):
         for i, label in enumerate(sorted(set(groups[0].tolist()))):
             mine = points[groups[0] == label]
             left.scatter(
-                mine[:, 0], mine[:, 1], s=18, c=_COLOURS[i], marker=_SHAPES[i], alpha=0.8, linewidths=0,
+                mine[:, 0], mine[:, 1], s=18, c=COLOURS[i], marker=SHAPES[i], alpha=0.8, linewidths=0,
                 label=visible(groups[1][label]),
             )  # fmt: skip
         left.legend(fontsize=7, frameon=True, ncols=2)
@@ -83,11 +70,17 @@ def write_embedding(
 
 
 def write_evolution(
-    path: Path, evolution: Evolution, accuracy: Sequence[tuple[int, float]] | None, words: Words
+    path: Path,
+    evolution: Evolution,
+    accuracy: Sequence[tuple[int, float]] | None,
+    words: Words,
+    *,
+    projected: Sequence[Mapping[str, Tensor]] | None = None,
 ) -> None:
     """Draw the strongest image of each followed channel at each checkpoint, and how far each layer has settled.
 
-    accuracy: (epoch, share) beside it.
+    accuracy: (epoch, share) beside it. projected: for each checkpoint, by layer, signed pictures (C, ...) to be drawn
+    around grey instead of the images, each to its largest magnitude; layers that it lacks keep their images.
     """
     kept = evolution.checkpoints
     layers = list(evolution.layers)
@@ -97,9 +90,11 @@ def write_evolution(
     strips, curves = figure.subfigures(1, 2, width_ratios=[0.62 * (len(kept) + 2), 4.6], squeeze=False)[0]
     axes = strips.subplots(len(rows), len(kept), squeeze=False)
     for line, (layer, c) in zip(axes, rows, strict=True):
-        for one, checkpoint in zip(line, kept, strict=True):
+        for k, (one, checkpoint) in enumerate(zip(line, kept, strict=True)):
             strongest = checkpoint.strongest[layer]
-            one.imshow(pixels(evolution.probe[int(strongest.ids[c])]), vmin=0, vmax=1, cmap="gray")
+            signals = None if projected is None else projected[k].get(layer)
+            image = evolution.probe[int(strongest.ids[c])] if signals is None else _around_grey(signals[c])
+            one.imshow(pixels(image), vmin=0, vmax=1, cmap="gray")
             bare(one)
             one.set_xlabel(f"#{int(strongest.ids[c])}", fontsize=5.5, labelpad=0.5)
         line[0].set_ylabel(
@@ -143,7 +138,7 @@ def write_comparison(path: Path, compared: Sequence[tuple[str, Comparison, Tenso
     for i, (name, _, _) in enumerate(compared):
         places = [q + (i - (len(compared) - 1) / 2) * width for q in range(len(quantities))]
         drawn = bars.bar(
-            places, [100 * shares[i] for _, shares in quantities], width * 0.94, color=_COLOURS[i % len(_COLOURS)],
+            places, [100 * shares[i] for _, shares in quantities], width * 0.94, color=COLOURS[i % len(COLOURS)],
             label=visible(name),
         )  # fmt: skip
         bars.bar_label(drawn, fmt="%.1f", fontsize=7, padding=1)
@@ -156,12 +151,14 @@ def write_comparison(path: Path, compared: Sequence[tuple[str, Comparison, Tenso
     save(figure, path, words)
 
 
+def _around_grey(signal: Tensor) -> Tensor:
+    return 0.5 + 0.5 * signal / signal.abs().max().clamp_min(1e-12)
+
+
 def _settling(axes: Axes, evolution: Evolution) -> None:
     epochs = [checkpoint.epoch for checkpoint in evolution.checkpoints][1:]
     for i, (layer, values) in enumerate(zip(evolution.layers, similarity(evolution).tolist(), strict=True)):
-        axes.plot(
-            epochs, values, label=layer, marker=_SHAPES[i % len(_SHAPES)], ms=4, color=_COLOURS[i % len(_COLOURS)]
-        )
+        axes.plot(epochs, values, label=layer, marker=SHAPES[i % len(SHAPES)], ms=4, color=COLOURS[i % len(COLOURS)])
     axes.set(xlabel="epoch", ylabel="linear CKA with the checkpoint before", ylim=(None, 1.01))
     axes.set_xticks(epochs)
     axes.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""Strips of pictures: what excites a channel, what of it the channel saw, and which images lie near to one another."""
+"""Strips of pictures: what excites a channel and what of it the channel saw, nearest images, objects cut out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -99,6 +100,30 @@ def write_neighbours(
                 _show(row[k + 1], images[position])
                 said = _short(names[position])
                 row[k + 1].set_xlabel(f"{said}\n{float(found.distances[q, k]):.3g}", fontsize=6.5, parse_math=False)
+    save(figure, path, words)
+
+
+def write_cutouts(
+    path: Path,
+    images: Sequence[Tensor],
+    saliency: Sequence[Tensor],
+    objects: Sequence[Tensor],
+    *,
+    names: Sequence[str],
+    words: Words,
+) -> None:
+    """Draw a row per image (C, H, W): itself by its name, its saliency (H, W) to the 99.6th percentile, and the object,
+    what is outside of the mask (H, W) bool in light grey."""
+    figure = Figure(figsize=(6.4, 2.2 * len(images) + 0.9), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
+    axes = figure.subplots(len(images), 3, squeeze=False)
+    for row, image, heat, mask, name in zip(axes, images, saliency, objects, names, strict=True):
+        _show(row[0], image)
+        row[0].set_xlabel(visible(name), fontsize=7, parse_math=False)
+        row[1].imshow(heat.numpy(), cmap="viridis", vmin=0.0, vmax=max(float(np.quantile(heat.numpy(), _END)), 1e-12))
+        bare(row[1])
+        row[1].set_xlabel("saliency", fontsize=7)
+        _show(row[2], torch.where(mask, image, 0.94))
+        row[2].set_xlabel(f"object: {float(mask.float().mean()):.0%} of the image", fontsize=7)
     save(figure, path, words)
 
 

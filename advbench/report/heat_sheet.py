@@ -21,7 +21,7 @@ WIDTH, NARROW, LARGEST = 7.2, 3.5, 2.3  # inches: a page, a column of a page, a 
 MARGIN, GAP, BLOCK_GAP = 0.06, 0.07, 0.16
 SIZE, LINE, LETTER = 7.0, 0.118, 0.057  # of the text: points; inches per line and, on average, per letter
 INK, QUIET = "#1b1f24", "#4a5460"
-MOST_LINES = 6  # of text above or below a tile
+HEAD_LINES, FOOT_LINES = 6, 11  # at most, above and below a tile; below stand all measures of a map
 DPI = 150
 
 
@@ -119,18 +119,20 @@ def _placed(line: Sequence[Sequence[Tile]], side: float) -> list[_Placed]:
     placed, left = [], MARGIN
     for block in line:
         for tile in block:
-            placed.append(_Placed(tile, left, _wrapped(tile.head, letters), _wrapped(tile.foot, letters)))
+            placed.append(
+                _Placed(tile, left, _wrapped(tile.head, letters, HEAD_LINES), _wrapped(tile.foot, letters, FOOT_LINES))
+            )
             left += side + GAP
         left += BLOCK_GAP - GAP
     return placed
 
 
-def _wrapped(text: str, letters: int) -> list[str]:
-    """The lines of a text, each cut at blanks where it is too long; of too many, the last ends in ".."."""
+def _wrapped(text: str, letters: int, most: int) -> list[str]:
+    """The lines of a text, each cut at blanks where it is too long; of more than `most`, the last ends in ".."."""
     lines = [part for line in visible(text).split("\n") for part in textwrap.wrap(line, letters)]
-    if len(lines) <= MOST_LINES:
+    if len(lines) <= most:
         return lines
-    return [*lines[: MOST_LINES - 1], lines[MOST_LINES - 1][: letters - 2] + ".."]
+    return [*lines[: most - 1], lines[most - 1][: letters - 2] + ".."]
 
 
 def _without_repeats(rows: list[list[_Placed]], most: int) -> list[list[_Placed]]:

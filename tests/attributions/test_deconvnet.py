@@ -43,7 +43,7 @@ def test_switches_are_those_of_unpooling_where_windows_do_not_overlap() -> None:
     x = pictures()
     pooled, places = functional.max_pool2d(x, 2, return_indices=True)
     signal = torch.rand_like(pooled)
-    heat = deconvnet(nn.MaxPool2d(2), x, weighed(signal))  # type: ignore[arg-type]
+    heat = deconvnet(nn.Sequential(nn.MaxPool2d(2), nn.ReLU()), x, weighed(signal))  # type: ignore[arg-type]
     assert torch.equal(heat, functional.max_unpool2d(signal, places, [2, 2]))
 
 
@@ -53,7 +53,7 @@ def test_windows_that_share_a_maximum_add_their_signals() -> None:
     x[0, 0, 2, 2] = 1.0
     _, places = functional.max_pool2d(x, 3, 2, return_indices=True)
     signal = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
-    heat = deconvnet(nn.MaxPool2d(3, 2), x, weighed(signal))  # type: ignore[arg-type]
+    heat = deconvnet(nn.Sequential(nn.MaxPool2d(3, 2), nn.ReLU()), x, weighed(signal))  # type: ignore[arg-type]
     assert torch.equal(heat, 10.0 * x)
     assert float(functional.max_unpool2d(signal, places, [3, 3], [2, 2])[0, 0, 2, 2]) == 4.0
 
@@ -82,6 +82,12 @@ def test_of_the_strongest_unit_only_its_receptive_field_is_lit() -> None:
 def test_it_does_not_matter_how_the_relu_is_called(way: str) -> None:
     expected = deconvnet(twin("modules"), pictures(), LABELS)
     torch.testing.assert_close(deconvnet(twin(way), pictures(), LABELS), expected)
+
+
+def test_a_network_without_a_relu_is_refused() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 4)).double()
+    with pytest.raises(ConfigError, match=r"deconvnet changes what passes a ReLU, and this model calls none.*gradient"):
+        deconvnet(model, pictures(), LABELS)
 
 
 def test_other_activations_are_refused() -> None:

@@ -75,3 +75,11 @@ def test_other_activations_are_refused_and_alternatives_named() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.GELU(), nn.Linear(8, 4)).double()
     with pytest.raises(ConfigError, match="guided_backprop is defined for ReLU, and this model uses GELU; gradient"):
         guided_backprop(model, pictures(), LABELS)
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh(), nn.Sigmoid(), nn.Identity()])
+def test_a_network_without_a_relu_is_refused(activation: nn.Module) -> None:
+    """Its map would be the gradient under another name."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), activation, nn.Linear(8, 4)).double()
+    with pytest.raises(ConfigError, match=r"guided_backprop changes what passes a ReLU.*calls none.*; gradient"):
+        guided_backprop(model, pictures(), LABELS)

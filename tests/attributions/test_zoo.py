@@ -1,4 +1,4 @@
-"""Every method of the CAM family and both of attention, on torchvision's families and on our own models.
+"""The CAM family, the rules for ReLUs and both of attention, on torchvision's families and on our own models.
 
 A method works or says why it cannot, and what can. Random weights and small images suffice for that.
 """
@@ -34,6 +34,8 @@ FEW = {"squeezenet": "features.0", "alexnet": "features.0", "resnet": "layer1"} 
 MAPS = ("grad_cam", "grad_cam_pp", "hires_cam", "layer_cam", "score_cam")
 NO_MEAN, BENT, NO_MAPS = "no mean over all of a map; hires_cam and grad_cam", "no linear function", "no convolution"
 NO_ATTENTION, SMOOTH = "no self-attention; grad_cam", "is defined for ReLU, and this model uses"
+NO_RELU = "changes what passes a ReLU, and this model calls none"
+RULES = ("guided_backprop", "deconvnet", "guided_grad_cam")
 
 
 def vit() -> nn.Module:
@@ -77,11 +79,17 @@ def mobilenet_v3() -> nn.Module:
     return net
 
 
+def saturating() -> nn.Module:
+    """A network of before there were ReLUs."""
+    maps = (nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 8, 3, padding=1), nn.Tanh())
+    return nn.Sequential(*maps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+
+
 def ours(name: str, shape: tuple[int, int, int], **params: object) -> Callable[[], nn.Module]:
     return lambda: load_model(name, shape=shape, classes=4, params=params)
 
 
-# builder, image, default layer, why cam does not work (or ""), the same of guided_grad_cam, of the attention methods
+# builder, image, default layer, why cam does not work (or ""), the same of RULES, of the attention methods
 Case = tuple[Callable[[], nn.Module], tuple[int, int, int], str, str, str, str]
 IMAGE, DIGIT = (3, 64, 64), (1, 28, 28)
 ZOO: dict[str, Case] = {
@@ -95,6 +103,7 @@ ZOO: dict[str, Case] = {
     "vit": (vit, IMAGE, "encoder.layers.encoder_layer_2.ln_1", NO_MEAN, SMOOTH, ""),
     "swin": (swin, IMAGE, "permute", "", SMOOTH, "within windows"),
     "convnext": (convnext, IMAGE, "features.4.0", BENT, SMOOTH, NO_ATTENTION),
+    "saturating": (saturating, DIGIT, "4", "", NO_RELU, NO_ATTENTION),
     "small_cnn": (ours("small_cnn", DIGIT), DIGIT, "", NO_MEAN, "", NO_ATTENTION),
     "lenet5": (ours("lenet5", DIGIT), DIGIT, "", NO_MEAN, "", NO_ATTENTION),
     "preact_resnet18": (ours("preact_resnet18", (3, 32, 32), width=8), (3, 32, 32), "", "", "", NO_ATTENTION),
@@ -119,7 +128,7 @@ def test_every_method_works_or_says_why_not(name: str) -> None:
     found = default_layer(model, x, logit(y))
     assert found == case[2] or not case[2]
     before = state_of(model)
-    reasons = dict.fromkeys(MAPS, "") | {"cam": case[3], "guided_grad_cam": case[4]}
+    reasons = dict.fromkeys(MAPS, "") | {"cam": case[3]} | dict.fromkeys(RULES, case[4])
     reasons |= dict.fromkeys(("attention_rollout", "attention_gradient"), case[5])
     for method, reason in reasons.items():
         if reason:
@@ -131,7 +140,7 @@ def test_every_method_works_or_says_why_not(name: str) -> None:
             heat = score_cam(model, x[:1], y[:1], layer=FEW.get(name))
         else:
             heat = explain(method, model, x, y)
-        channels = x.shape[1] if method == "guided_grad_cam" else 1
+        channels = x.shape[1] if method in RULES else 1
         assert heat.shape == (count, channels, *x.shape[2:]), method
         assert bool(torch.isfinite(heat).all()), method
         assert bool((heat.flatten(1).amax(1) > heat.flatten(1).amin(1)).all()), f"{method}: a level map"

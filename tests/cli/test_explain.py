@@ -49,6 +49,21 @@ def test_a_picture_of_samples(method: str, net: list[str], tmp_path: Path) -> No
     assert said["Description"].count("centre of the evidence") + said["Description"].count("no evidence") >= 2
 
 
+def test_a_box_says_where_the_object_is(net: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "heat.png"
+    asked = ["--dataset", "digits", "--samples", "2", "--metrics", "--out", str(out)]
+    run("saliency", *net, *asked, "--box", "0,0,1,1", "--box", "0.5,0,1,0.5")
+    with Image.open(out) as picture:
+        assert "on object: 1 energy 1.00" in picture.info["Description"]
+    for boxes, message in (
+        (["--box", "0,0,1,1"], "2 pictures, 1 boxes"),
+        (["--box", "0,0,1", "--box", "0,0,1,1"], "four numbers"),
+        (["--box", "0,0,1,1", "--box", "0.5,0,0.5,1"], "shares of the picture"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            run("saliency", *net, *asked, *boxes)
+
+
 def test_the_raw_maps_of_classes_and_targets(net: list[str], tmp_path: Path) -> None:
     out = tmp_path / "maps.npz"
     asked = ["--class", "3", "--class", "5", "--target", "class:3 - class:5"]
@@ -161,6 +176,13 @@ def test_an_empty_folder_and_a_file_that_is_no_picture(net: list[str], tmp_path:
         run("saliency", *net, "--images", str(tmp_path / "empty"), "--out", str(tmp_path / "x.png"))
     with pytest.raises(ConfigError, match="there is no such file"):
         run("saliency", *net, "--image", str(tmp_path / "no.png"), "--out", str(tmp_path / "x.png"))
+
+
+def test_a_device_that_is_not_there_is_named(net: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    words = ["gradient", *net, "--dataset", "digits", "--device", "cuda", "--out", str(tmp_path / "m.png")]
+    with pytest.raises(ConfigError, match="no device 'cuda' here; there are: cpu, auto"):
+        CliRunner().invoke(cli, ["explain", *words], catch_exceptions=False)
 
 
 def test_in_python_it_is_the_registered_method() -> None:

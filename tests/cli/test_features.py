@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,9 @@ from advbench.cli import cli
 from advbench.cli.feature_views import numbers
 from advbench.core.receptive_field import Box
 from advbench.features.patches import Patches
+from advbench.report.feature_moves import Move, write_moves
 from advbench.report.feature_sheets import Words
-from advbench.report.feature_strips import write_patches
+from advbench.report.feature_strips import write_cutouts, write_patches
 from advbench.types import ConfigError
 
 
@@ -39,6 +41,7 @@ VIEWS = {
     "top9": ["--layer", "2", "--channels", "1,4", "--count", "3"],
     "neighbours": ["--metric", "cosine", "--count", "3"],
     "pca": [],
+    "pca attacked": ["--attack", "fgsm", "--eps", "0.1", "--samples", "60"],
 }
 
 
@@ -101,6 +104,10 @@ def test_layers_are_printed_without_weights_or_picture() -> None:
         (["patches", "--channels", "a-b"], "whole numbers and ranges"),
         (["neighbours", "--queries", "20"], r"the images are 0 \.\. 19"),
         (["pca", "--images", "."], "not both"),
+        (["pca", "--attack", "fgsm"], "--attack needs --eps"),
+        (["tsne", "--norm", "2"], "need --attack"),
+        (["filters", "--attack", "fgsm", "--eps", "0.1"], "takes no --attack"),
+        (["pca", "--attack", "fgms", "--eps", "0.1"], "fgsm"),
         (["evolution"], "trains the model itself"),
     ],
 )
@@ -117,6 +124,52 @@ def test_an_untrained_net_and_a_missing_picture_are_refused(tmp_path: Path) -> N
         CliRunner().invoke(cli, [*asked, "--out", str(tmp_path / "x.png")], catch_exceptions=False)
     with pytest.raises(ConfigError, match="needs --out"):
         CliRunner().invoke(cli, asked, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("classes", [3, 12])
+def test_arrows_lead_from_the_clean_to_the_moved_places(classes: int, tmp_path: Path) -> None:
+    start, labels = torch.rand(24, 2), torch.arange(24) % classes
+    moves = [Move(name, start + far, (labels + found) % classes) for name, far, found in (("a", 1.0, 1), ("b", 0.1, 0))]
+    names = [f"class {kind}" for kind in range(classes)]
+    out = tmp_path / "moves.png"
+    write_moves(out, start, labels, moves, names=names, axes_names=("one", "two"), words=Words("title", "caption"))
+    assert reader.imread(out).shape[1] > 1000
+
+
+@pytest.fixture
+def colour_net(tmp_path: Path) -> list[str]:
+    """Words that name a net for 32 x 32 colour images, and a folder with two of them."""
+    folder, net = tmp_path / "photos", tmp_path / "net.safetensors"
+    folder.mkdir()
+    for i in range(2):
+        reader.imsave(folder / f"{i}.png", torch.rand(32, 32, 3, generator=torch.Generator().manual_seed(i)).numpy())
+    save_file(load_model("small_cnn", shape=(3, 32, 32), classes=1000).state_dict(), net)
+    return ["--model", "small_cnn", "--weights", str(net), "--images", str(folder), "--size", "32"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cv2") is None, reason="needs the extra opencv")
+def test_objects_are_cut_out(colour_net: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "cut.png"
+    ended = CliRunner().invoke(cli, ["features", "grabcut", *colour_net, "--out", str(out)], catch_exceptions=False)
+    assert ended.exit_code == 0, ended.output
+    assert reader.imread(out).shape[0] > 500
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cv2") is not None, reason="opencv is there")
+def test_without_opencv_the_command_says_what_to_install(colour_net: list[str], tmp_path: Path) -> None:
+    asked = ["features", "grabcut", *colour_net, "--out", str(tmp_path / "cut.png")]
+    with pytest.raises(ConfigError, match=r"advbench\[opencv\]"):
+        CliRunner().invoke(cli, asked, catch_exceptions=False)
+
+
+def test_cut_out_objects_are_drawn_beside_what_they_were_cut_from(tmp_path: Path) -> None:
+    images, masks = torch.rand(2, 3, 20, 30), torch.zeros(2, 20, 30, dtype=torch.bool)
+    masks[:, 5:10, 5:20] = True
+    heat, out = torch.rand(2, 20, 30), tmp_path / "cut.png"
+    write_cutouts(out, list(images), list(heat), list(masks), names=["a", "b"], words=Words("title", "caption"))
+    height, width, _ = reader.imread(out).shape
+    assert height > 600
+    assert width > 900
 
 
 def test_numbers_and_ranges() -> None:

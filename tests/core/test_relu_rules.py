@@ -42,6 +42,7 @@ def down(call: Callable[[Tensor], Tensor], rule: ReluRule, x: Tensor, signal: Te
     """What the call gives at x, and what of the signal comes down."""
     leaf = x.clone().requires_grad_()
     with relu_rule(rule, "test"):
+        functional.relu(leaf)  # one that is called for sure, beside what is looked at
         y = call(leaf * 1.0)
     (passed,) = torch.autograd.grad(y, leaf, signal)
     return y.detach(), passed
@@ -119,6 +120,17 @@ def test_other_activations_are_refused_by_name(activation: nn.Module, name: str)
     told = f"guided_backprop is .* uses {name}; gradient"
     with pytest.raises(ConfigError, match=told), relu_rule(guided, "guided_backprop"):
         activation(torch.ones(2))
+
+
+@pytest.mark.parametrize("call", [torch.tanh, nn.Sigmoid(), nn.Linear(2, 2), nn.Hardtanh(-1.0, 1.0)])
+def test_a_block_without_a_relu_is_refused(call: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(ConfigError, match=r"this model calls none.*; gradient"), relu_rule(guided, "guided_backprop"):
+        call(torch.ones(2))
+
+
+def test_a_break_is_told_as_it_is_and_not_as_a_lack_of_relus() -> None:
+    with pytest.raises(KeyboardInterrupt), relu_rule(guided, "test"):
+        raise KeyboardInterrupt
 
 
 def test_nothing_is_left_behind_also_after_exceptions() -> None:

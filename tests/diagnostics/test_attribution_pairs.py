@@ -14,6 +14,8 @@ from advbench.attacks.explanation.top_k_saliency import top_k_saliency
 from advbench.attacks.gradient.pgd import pgd
 from advbench.attributions.saliency import saliency
 from advbench.diagnostics.attribution_pairs import compare
+from advbench.diagnostics.likeness import likeness
+from advbench.diagnostics.shuffled_change import shuffled_change
 from advbench.types import ConfigError, ThreatModel
 from tests.attacks.small_nets import conv_net, images
 
@@ -25,7 +27,7 @@ def test_an_image_and_itself_have_the_same_explanation(seed: int) -> None:
     model = conv_net()
     x, _, _ = images(model, 4, seed)
     for pair in compare(model, x, x, METHODS).pairs:
-        for found in (pair.by_image, pair.in_all):
+        for found in (pair.by_image, pair.in_all, pair.by_noise):
             assert_close(found.overlap, torch.ones(4))
             assert_close(found.shift, torch.zeros(4), atol=1e-5, rtol=0.0)
 
@@ -34,7 +36,7 @@ def test_the_maps_are_those_of_the_method() -> None:
     model = conv_net()
     x, y, draws = images(model, 8)
     x_adv = pgd(model, x, y, ThreatModel(inf, 0.2), draws=draws, steps=10)
-    found = compare(model, x, x_adv, ["saliency"])
+    found = compare(model, x, x_adv, ["saliency"], seed=draws.seed)
     (pair,) = found.pairs
     assert torch.equal(found.label, y)
     assert torch.equal(found.found, model(x_adv).argmax(1))
@@ -42,6 +44,8 @@ def test_the_maps_are_those_of_the_method() -> None:
     assert_close(pair.clean, saliency(model, x, y))
     assert_close(pair.adversarial, saliency(model, x_adv, y))
     assert_close(pair.found, saliency(model, x_adv, found.found))
+    assert_close(pair.noisy, saliency(model, shuffled_change(x, x_adv, draws), y))
+    assert_close(pair.by_noise.overlap, likeness(pair.clean, pair.noisy).overlap)
     together = torch.stack([pair.clean, pair.adversarial, pair.found]).sum(2).abs().transpose(0, 1).flatten(1)
     beyond = (together > pair.scale[:, None]).sum(1)
     assert bool((beyond <= 0.01 * together.shape[1] + 1).all())

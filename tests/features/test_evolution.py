@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from advbench.core.receptive_field import Unit
 from advbench.defenses.train import Training, train
 from advbench.features.comparison import comparison, dead_units, duplicate_share, energy_above
-from advbench.features.evolution import Evolution, replayed, similarity
+from advbench.features.deconv_projection import deconv_projection
+from advbench.features.evolution import Evolution, projections, replayed, similarity
 from advbench.features.linear_cka import linear_cka
 from advbench.types import ConfigError
 from tests.features.feature_nets import ladder, noise
@@ -81,6 +83,22 @@ def test_the_strongest_image_is_the_strongest() -> None:
     assert evolution.checkpoints[0].strongest["7"].ids.tolist() == model(probe).argmax(0).tolist()
     with pytest.raises(ConfigError, match="two checkpoints"):
         similarity(evolution)
+
+
+def test_projections_are_those_of_the_strongest_units_by_the_weights_of_then() -> None:
+    model, probe = ladder(), noise(9)
+    evolution = Evolution(probe, ["3", "7"], channels=3, epochs=None)
+    evolution(1, model)
+    best = evolution.checkpoints[0].strongest["3"]
+    units = [Unit(*place) for place in torch.stack([best.channels, best.rows, best.columns], 1).tolist()]
+    expected = deconv_projection(model, probe[best.ids], "3", units)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(-2.0)
+    found = projections(evolution, evolution.checkpoints[0], model)
+    assert list(found) == ["3"]  # layer 7 has no map
+    assert torch.allclose(found["3"], expected, atol=1e-7)
+    assert bool(expected.flatten(1).any(1).all())
 
 
 def test_dead_channels_are_counted_over_all_images() -> None:
