@@ -85,17 +85,18 @@ def labels_at(model: nn.Module, z: Tensor, rows: Tensor) -> Tensor:
     return logits_at(model, z, rows).argmax(1)
 
 
-def jacobian(model: nn.Module, z: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (A, K) at z (A, ...) and the gradients (A, M, ...) of those of `classes` (A, M).
+def lead_gradients(model: nn.Module, z: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the first of `classes` (A, 1 + M) leads each of the others at z (A, ...), in logits, and the gradients.
 
-    One forward pass and M backward passes per sample; what is not finite in a gradient becomes 0.
+    Leads (A, M) and their gradients (A, M, ...). One forward pass and M backward passes per sample; what is not finite
+    in a gradient becomes 0.
     """
     pieces = list(_cut(z, rows))
     columns = torch.split(classes, len(pieces[0][0])) if len(z) else (classes,)
-    found = [_jacobian(model, *piece, column) for piece, column in zip(pieces, columns, strict=True)]
+    found = [_lead_gradients(model, *piece, column) for piece, column in zip(pieces, columns, strict=True)]
     if len(found) == 1:
         return found[0]
-    return torch.cat([logits for logits, _ in found]), torch.cat([grads for _, grads in found])
+    return torch.cat([leads for leads, _ in found]), torch.cat([grads for _, grads in found])
 
 
 def class_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -136,19 +137,19 @@ def _backprop(objective: Objective, z: Tensor, rows: Tensor) -> tuple[Evaluation
     return Evaluation(loss.detach(), reached), grad.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _jacobian(model: nn.Module, z: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+def _lead_gradients(model: nn.Module, z: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     leaf = z.detach().requires_grad_(True)
     with torch.enable_grad(), attending(rows):
-        logits: Tensor = model(leaf)
-        chosen = logits.gather(1, classes)
-        if not chosen.requires_grad or not len(z):
-            return logits.detach(), z.new_zeros(*classes.shape, *z.shape[1:])
-        last = classes.shape[1] - 1
+        chosen = model(leaf).gather(1, classes)
+        leads = chosen[:, :1] - chosen[:, 1:]  # (A, M)
+        count = leads.shape[1]
+        if not leads.requires_grad or not len(z) or not count:
+            return leads.detach(), z.new_zeros(*leads.shape, *z.shape[1:])
         grads = [
-            torch.autograd.grad(chosen[:, m].sum(), leaf, retain_graph=m < last, materialize_grads=True)[0]
-            for m in range(classes.shape[1])
+            torch.autograd.grad(leads[:, m].sum(), leaf, retain_graph=m < count - 1, materialize_grads=True)[0]
+            for m in range(count)
         ]
-    return logits.detach(), torch.stack(grads, 1).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    return leads.detach(), torch.stack(grads, 1).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _cut(z: Tensor, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -12,6 +12,10 @@ from advbench.types import Evaluation
 
 Objective = Callable[[Tensor, Tensor], Evaluation]
 
+# An example is judged in another batch, where logits round differently: it must be past the boundary by this part of
+# the loss at x, or it may turn out to be none.
+FIRM = 1e-5
+
 
 def misclassify(model: nn.Module, y: Tensor, *, targeted: bool = False, loss: Loss = cross_entropy) -> Objective:
     """Push the prediction away from y (B,), or onto it if `targeted`. reached: the prediction is where it should be."""
@@ -32,6 +36,20 @@ def diverge(model: nn.Module, reference: Tensor) -> Objective:
         return Evaluation(-kl(old, logits), logits.argmax(1) != old.argmax(1))
 
     return objective
+
+
+def firmly(objective: Objective, loss_at_x: Tensor) -> Objective:
+    """The same goal, reached only where the loss, 0 on the boundary, is below by FIRM times its size at x (B,).
+
+    The loss returned is 0 there.
+    """
+    slack = FIRM * loss_at_x.abs()
+
+    def objective_beyond(z: Tensor, rows: Tensor) -> Evaluation:
+        loss, reached = objective(z, rows)
+        return Evaluation(loss + slack[rows], reached & (loss <= -slack[rows]))
+
+    return objective_beyond
 
 
 def excite(score: Callable[[Tensor], Tensor]) -> Objective:

@@ -8,12 +8,9 @@ from torch import Tensor
 from advbench.core.gradients import evaluate
 from advbench.core.keep import Kept, near_enough
 from advbench.core.norms import per_sample
-from advbench.core.objectives import Objective
+from advbench.core.objectives import FIRM, Objective
 from advbench.types import ThreatModel
 
-# An example is judged in another batch, where logits round differently: it must be past the boundary by this part of
-# the loss at x, or it may turn out to be none.
-_FIRM = 1e-5
 _NUDGE = 0.05  # how far past the root that a straight line predicts, in parts of the way to the example
 
 
@@ -24,8 +21,10 @@ def pull_back(
 
     The objective's loss must be zero on the boundary and loss_at_x (B,) its value at x. Regula falsi with the Illinois
     rule (Dowell and Jarratt 1971), aimed a little past the root. Samples without example, or with one that is near
-    enough for the threat, are not looked at.
+    enough for the threat, are not looked at; in l0 none is, since a shorter way changes as many components.
     """
+    if threat.norm == 0:
+        return kept
     rows = (kept.reached & ~near_enough(kept, x, threat)).nonzero()[:, 0]
     if not len(rows):
         return kept
@@ -37,7 +36,7 @@ def pull_back(
         root = inside + (outside - inside) * (at_inside / (at_inside - at_outside)).nan_to_num(nan=0.5).clamp(0.0, 1.0)
         middle = root + _NUDGE * (outside - root)
         found = evaluate(objective, centre + way * torch.as_tensor(per_sample(middle.to(x.dtype), x)), rows)
-        firm = found.reached & (found.loss < -_FIRM * loss_at_x[rows].abs())
+        firm = found.reached & (found.loss < -FIRM * loss_at_x[rows].abs())
         side = torch.where(firm, 1.0, -1.0).to(last.dtype)
         # The Illinois rule: an end that stays twice counts half, or else it might stay for ever.
         again = torch.where(side == last, 0.5, 1.0).to(last.dtype)

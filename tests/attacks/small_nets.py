@@ -46,3 +46,20 @@ class Counting(nn.Module):
         self.passes.index_add_(0, rows, torch.ones_like(rows))  # a row may be asked about several times
         self.predictions.append(logits.argmax(1))
         return logits
+
+
+class Shaky(nn.Module):
+    """`model` behind Gaussian noise drawn from torch's own generator at every pass, as a randomised defence has it."""
+
+    def __init__(self, model: nn.Module, noise: float = 0.1) -> None:
+        super().__init__()
+        self.model, self.noise = model, noise
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x + self.noise * torch.randn_like(x))
+        return logits
+
+    def fooled_share(self, x: Tensor, y: Tensor, passes: int = 200) -> float:
+        """Share of fresh passes of x (B, ...) that do not say y (B,)."""
+        with torch.no_grad():
+            return float(torch.stack([self(x).argmax(1) != y for _ in range(passes)]).double().mean())

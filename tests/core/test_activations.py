@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advbench.core.activations import layer_names, record
+from advbench.core.activations import Partial, layer_names, record
 from advbench.types import ConfigError
 
 
@@ -60,6 +60,23 @@ def test_gradients_flow_from_the_record_to_the_image_and_from_the_logits_to_the_
     inner = plain[0](x.detach()).detach().requires_grad_(True)
     (expected,) = torch.autograd.grad(plain[2](plain[1](inner))[:, 2].sum(), inner)
     torch.testing.assert_close(to_layer, expected)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_partial_pass_copies_only_what_is_written_over(in_place: bool) -> None:
+    model, plain, x = net(in_place), net(False), images().requires_grad_(True)
+    layers = ["0.0", "0.1", "0.3", "1"]
+    partial = Partial(model, layers, images())
+    assert partial.overwritten == ({"0.0", "0.3"} if in_place else set())
+    found = partial(x)
+    with record(plain, layers) as expected:
+        plain(x)
+    for layer in layers:
+        torch.testing.assert_close(found[layer], expected[layer])
+        slopes = [torch.autograd.grad(each[layer].sum(), x, retain_graph=True)[0] for each in (found, expected)]
+        torch.testing.assert_close(*slopes)
+    with torch.inference_mode():
+        torch.testing.assert_close(Partial(model, layers, images())(images())["1"], expected["1"].detach())
 
 
 def test_each_forward_pass_fills_the_record_anew() -> None:

@@ -8,10 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from advbench.core.gradients import attended_rows, attending, backprop, class_gradient, evaluate, frozen, in_pieces
+from advbench.core.gradients import (
+    attended_rows,
+    attending,
+    backprop,
+    class_gradient,
+    evaluate,
+    frozen,
+    in_pieces,
+    lead_gradients,
+)
 from advbench.core.losses import cross_entropy
 from advbench.core.objectives import Objective, misclassify
 from advbench.types import Evaluation
+from tests.strategies import seeds
 
 
 def smooth_net(seed: int = 0) -> nn.Module:
@@ -200,3 +210,26 @@ def test_a_frozen_model_comes_back_as_it_was(fails: bool) -> None:
         assert fails
     assert state(net) == before
     assert torch.equal(torch.get_rng_state(), random)
+
+
+@given(seeds())
+def test_leads_have_the_gradients_of_differences_of_logits(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(4, 6, generator=generator, dtype=torch.float64)
+    z = torch.randn(5, 1, 2, 3, generator=generator, dtype=torch.float64)
+    classes = torch.stack([torch.randperm(4, generator=generator)[:3] for _ in range(5)])
+
+    class Squared(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1).square() @ weight.T
+
+    with in_pieces(2):
+        leads, grads = lead_gradients(Squared(), z, torch.arange(5), classes)
+    logits = Squared()(z)
+    for m in (1, 2):
+        first, other = classes[:, 0], classes[:, m]
+        each = torch.arange(5)
+        torch.testing.assert_close(leads[:, m - 1], logits[each, first] - logits[each, other])
+        by_hand = 2.0 * z.flatten(1) * (weight[first] - weight[other])
+        torch.testing.assert_close(grads[:, m - 1].flatten(1), by_hand)
+    assert lead_gradients(Squared(), z, torch.arange(5), classes[:, :1])[1].shape == (5, 0, 1, 2, 3)

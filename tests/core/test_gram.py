@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from advbench.core.gram import gram, gram_distance, loss_factor
+from advbench.core.gram import distance_from_gram, gram, gram_distance, loss_factor
 from advbench.types import ConfigError
 
 
@@ -85,3 +85,17 @@ def test_gradient_of_the_gatys_loss_is_the_one_of_the_paper(x: Tensor) -> None:
     # arXiv:1505.07376, equation 4: F^T (G - A) / (N^2 M^2).
     wanted = (difference @ flat / (channels * positions) ** 2).reshape(x.shape)
     torch.testing.assert_close(found, wanted)
+
+
+@given(maps(), st.booleans(), st.integers(0, 99))
+def test_the_distance_formed_at_once_is_that_of_two_matrices(x: Tensor, together: bool, seed: int) -> None:
+    order = torch.channels_last if together else torch.contiguous_format
+    x = x.contiguous(memory_format=order).requires_grad_(True)
+    wanted = gram(torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
+    weights = torch.arange(1.0, len(x) + 1.0, dtype=torch.float64)
+    found, expected = distance_from_gram(x, wanted), gram_distance(gram(x), wanted)
+    torch.testing.assert_close(found, expected)
+    slopes = [torch.autograd.grad(each, x, weights)[0] for each in (found, expected)]
+    torch.testing.assert_close(*slopes)
+    assert all(slope.is_contiguous(memory_format=order) for slope in slopes)
+    assert torch.autograd.gradcheck(lambda z: distance_from_gram(z, wanted), (x,))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from advbench.core.descent import descend
 from advbench.core.draws import Draws
-from advbench.core.journal import Frame, current_step, running, shown_by
+from advbench.core.journal import Frame, current_step, running, shown_by, tallied
 from advbench.core.objectives import excite
 from advbench.core.step_rules import StepRule, adam, lbfgs, plain
 from advbench.core.transforms import jitter, through_views
@@ -87,3 +87,28 @@ def test_a_watcher_sees_every_step_with_its_loss_and_its_image() -> None:
     ]
     assert all(frame.loss.shape == (2,) and float(image.min()) > 8.0 for frame, image in frames)
     assert current_step() == 0
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 2, 3, 9])
+def test_a_tally_goes_on_where_the_descent_does(killed_after: int) -> None:
+    def counted() -> list[float]:
+        tally = torch.zeros(2)
+
+        def score(look: Tensor) -> Tensor:
+            tally.add_(current_step() + 1.0)
+            return -look.square().flatten(1).sum(1)
+
+        with tallied(tally):
+            descend(torch.ones(2, 1, 2, 2), excite(score), step=RULES["plain"], steps=5, stop=None)
+        return tally.tolist()
+
+    whole, book = counted(), Book(2, killed_after)
+    assert whole == [21.0, 21.0]  # 1 + ... + 5, and 6 for the look at the end
+    try:
+        with running(journal=book):
+            found = counted()
+    except KeyboardInterrupt:
+        book.left = -1
+        with running(journal=book):
+            found = counted()
+    assert found == whole

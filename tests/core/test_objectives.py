@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from advbench.core.losses import cross_entropy, kl, margin_loss
-from advbench.core.objectives import diverge, excite, misclassify, through
+from advbench.core.objectives import FIRM, diverge, excite, firmly, misclassify, through
 from tests.strategies import logits_and_labels
 
 IDENTITY = nn.Identity()  # its logits are its input
@@ -61,3 +61,21 @@ def test_excite_raises_a_score_and_is_never_done() -> None:
 def test_through_looks_at_the_decoded_variables() -> None:
     objective = through(lambda z: 10.0 * z, excite(lambda image: image.sum(1)))
     assert objective(torch.tensor([[1.0, 2.0]]), torch.arange(1)).loss.tolist() == [-30.0]
+
+
+@given(logits_and_labels(), st.floats(0.0, 1e6))
+def test_a_firm_goal_is_the_same_goal_a_little_further_away(case: tuple[Tensor, Tensor], scale: float) -> None:
+    logits, y = case
+    rows = torch.arange(len(y))
+    plain = misclassify(IDENTITY, y, loss=margin_loss)
+    at_x = torch.full((len(y),), -scale, dtype=logits.dtype)
+    loss, reached = firmly(plain, at_x)(logits, rows)
+    before = plain(logits, rows)
+    torch.testing.assert_close(loss, before.loss + FIRM * scale)
+    assert torch.equal(reached, before.reached & (before.loss <= FIRM * at_x))
+
+
+def test_by_hand_a_lead_of_less_than_a_hundred_thousandth_is_none() -> None:
+    logits, y = torch.tensor([[0.0, 9e-6], [0.0, 2e-5], [0.0, 9e-6]]), torch.tensor([0, 0, 0])
+    goal = firmly(misclassify(IDENTITY, y, loss=margin_loss), torch.tensor([1.0, -1.0, 0.5]))
+    assert goal(logits, torch.arange(3)).reached.tolist() == [False, True, True]

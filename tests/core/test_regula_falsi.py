@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from advbench.core.gradients import evaluate
 from advbench.core.keep import Kept
+from advbench.core.losses import margin_loss
 from advbench.core.norms import lengths
-from advbench.core.objectives import Objective
+from advbench.core.objectives import Objective, misclassify
 from advbench.core.regula_falsi import pull_back
+from advbench.testing import linear_problem
 from advbench.types import Evaluation, ThreatModel
+from tests.strategies import norms, seeds, shapes
 
 THREAT = ThreatModel(2.0, None)
 
@@ -72,3 +76,33 @@ def test_samples_without_an_example_and_those_near_enough_are_not_asked() -> Non
     asked.clear()
     walked_back(torch.tensor([0.5]), 1.0, 3, asked, ThreatModel(2.0, 1.0))
     assert not asked
+
+
+@settings(max_examples=20)
+@given(shapes(largest=3), seeds(), norms(1.0, 2.0, float("inf")))
+def test_on_a_line_to_an_example_the_boundary_is_met(shape: tuple[int, int, int], seed: int, norm: float) -> None:
+    problem = linear_problem(shape, 2, 4, seed)
+    towards = (problem.model.weight[1 - problem.y] - problem.model.weight[problem.y]).detach()
+    towards = (towards / towards.abs().amax(1, keepdim=True)).reshape(problem.x.shape).float()
+    far = (problem.x + 0.45 * towards).clamp(0.0, 1.0)
+    objective, rows = misclassify(problem.model, problem.y, loss=margin_loss), torch.arange(4)
+    clean, there = evaluate(objective, problem.x, rows), evaluate(objective, far, rows)
+    threat = ThreatModel(norm, None)
+    found = pull_back(objective, problem.x, clean.loss, Kept(far, *there), threat=threat, steps=8)
+    reached = there.reached
+    assert bool((problem.model(found.z).argmax(1) != problem.y)[reached].all())
+    assert torch.equal(found.z[~reached], far[~reached])
+    # A hair nearer to x, and the goal is missed.
+    back = found.z - 2.0**-12 * (far - problem.x)
+    nearer = problem.model(back).argmax(1) != problem.y
+    assert not bool((nearer & reached & (problem.distance(norm) > 1e-3)).any())
+
+
+def test_in_l0_nothing_is_asked() -> None:
+    x = torch.zeros(1, 1, 1, 1)
+    kept = Kept(x + 0.9, torch.zeros(1), torch.tensor([True]))
+
+    def refuse(z: Tensor, rows: Tensor) -> Evaluation:
+        raise AssertionError("a shorter way changes as many components")
+
+    assert pull_back(refuse, x, torch.ones(1), kept, threat=ThreatModel(0.0, None), steps=3) is kept

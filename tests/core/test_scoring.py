@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from advbench.core.gradients import in_pieces
-from advbench.core.scoring import all_rows, fitting_piece, score_gradient, scores_at, turns
+from advbench.core.scoring import all_rows, fitting_piece, row_pieces, score_gradient, scores_at, turns
 from advbench.core.targets import logit
 from tests.attacks.small_nets import conv_net, images
 
@@ -30,6 +30,17 @@ class Watching(nn.Module):
         maps: Tensor = self.conv(x).tanh()
         scores: Tensor = self.head(maps.view(len(x), -1) if self.views else maps.flatten(1))
         return scores
+
+
+@given(st.integers(0, 40), st.sampled_from([None, 1, 3, 500]))
+def test_pieces_hold_every_row_once_and_are_no_larger_than_asked(batch: int, size: int | None) -> None:
+    x = torch.empty(batch, 3, 150, 150)
+    with in_pieces(size):
+        pieces, most = row_pieces(x), fitting_piece(x)
+    assert torch.equal(torch.cat(pieces), torch.arange(batch))
+    assert most is not None
+    assert all(len(piece) <= most for piece in pieces)
+    assert len(pieces) == max(1, -(-batch // most))
 
 
 @given(st.integers(0, 60), st.integers(0, 40), st.sampled_from([None, 1, 3, 500]), st.sampled_from([None, 100]))

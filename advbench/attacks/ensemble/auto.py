@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from math import inf
 from typing import Literal
@@ -16,8 +17,13 @@ from advbench.attacks.minimum_norm.fab_t import fab_t
 from advbench.attacks.score.square import square
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
+from advbench.core.keep import Kept
 from advbench.registry import attack
 from advbench.types import ConfigError, ThreatModel
+
+_SAMPLES = 20  # passes of `rand`: published code
+# Margins that differ by more between two passes of the same images, relatively, are no rounding.
+_SAME = 1e-4
 
 
 def standard(steps: int, queries: int) -> dict[str, Part]:
@@ -41,7 +47,15 @@ def plus(steps: int, queries: int) -> dict[str, Part]:
     return {**first, "apgd_t": partial(apgd_t, steps=steps), "fab_t": partial(fab_t, steps=steps)}
 
 
-VERSIONS = {"standard": standard, "plus": plus}
+def rand(steps: int, queries: int) -> dict[str, Part]:
+    """The set for models that are random themselves: gradients are means over several passes."""
+    return {
+        "apgd_ce": partial(apgd, steps=steps, samples=_SAMPLES),
+        "apgd_dlr": partial(apgd, steps=steps, loss="dlr", samples=_SAMPLES),
+    }
+
+
+VERSIONS = {"standard": standard, "plus": plus, "rand": rand}
 
 
 @attack(norms=(1, 2, inf), access="gradient", paper="arXiv:2003.01690", nested=True, ratio=1.02, cost=(8000, 1900))
@@ -52,24 +66,40 @@ def auto(
     threat: ThreatModel,
     *,
     draws: Draws,
-    version: Literal["standard", "plus"] = "standard",
+    version: Literal["standard", "plus", "rand"] = "standard",
     steps: int = 100,
     queries: int = 5000,
 ) -> Tensor:
     """x_adv: the first misclassified point that one of the attacks finds, else the point of the lowest margin.
 
     version: "standard" runs APGD on the cross entropy, targeted APGD on the DLR loss, targeted FAB and 5,000 queries of
-    Square; "plus" adds restarts, untargeted APGD on the DLR loss and untargeted FAB. Each part sees only the samples
-    that survived those before it. steps: of each run of APGD and FAB; queries: of Square. y is the class to leave:
-    AutoAttack has no targeted form.
-    Raises ConfigError if threat.eps is None or the version is unknown.
+    Square; "plus" adds restarts, untargeted APGD on the DLR loss and untargeted FAB; "rand", for models that are random
+    themselves, runs APGD on both losses with 20 passes per step, and fooled is who is so in 20 passes. Each part sees
+    only the samples that survived those before it. steps: of each run of APGD and FAB; queries: of Square. y is the
+    class to leave: AutoAttack has no targeted form.
+    Raises ConfigError if threat.eps is None or the version is unknown. Warns if a version other than "rand" meets a
+    model whose answers to x differ from pass to pass.
     """
     threat.radius  # noqa: B018 - refuses a threat without one, before any work
     if version not in VERSIONS:
         raise ConfigError(f"version must be one of {', '.join(VERSIONS)}, got {version!r}")
     with frozen(model):
-        case = Case(model, x, y, threat)
+        case = Case(model, x, y, threat, samples=_SAMPLES if version == "rand" else 1)
         kept = look(case)
+        if version != "rand":
+            _warn_if_random(kept, look(case), version)
         for name, part in VERSIONS[version](steps, queries).items():
             kept = attack_survivors(kept, part, case, draws=draws.branch(name))
     return kept.z
+
+
+def _warn_if_random(first: Kept, second: Kept, version: str) -> None:
+    """Compare two looks at the same images."""
+    apart = (first.loss - second.loss).abs() > _SAME * (1.0 + first.loss.abs())
+    if bool(apart.any()):
+        warnings.warn(
+            f"auto: the model answers {int(apart.sum())} of {len(apart)} images differently when asked again. "
+            f"version={version!r} follows single passes and overstates how robust it is; version='rand' averages them.",
+            RuntimeWarning,
+            stacklevel=3,
+        )

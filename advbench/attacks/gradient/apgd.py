@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from advbench.attacks.arguments import at_least_one, positive
 from advbench.attacks.gradient.auto_pgd_loop import auto_pgd
 from advbench.core.draws import Draws
-from advbench.core.gradients import evaluate, frozen
+from advbench.core.gradients import frozen
 from advbench.core.keep import Kept, keep_better, keep_strongest, nothing_kept
 from advbench.core.losses import Loss, cross_entropy, dlr
+from advbench.core.mean_gradient import mean_evaluate
 from advbench.core.objectives import misclassify
 from advbench.core.restarts import in_turns
 from advbench.registry import attack
@@ -35,6 +36,7 @@ def apgd(
     steps: int = 100,
     restarts: int = 1,
     rho: float = 0.75,
+    samples: int = 1,
     early_stop: bool = True,
 ) -> Tensor:
     """x_adv: the strongest iterate: an adversarial one, else that of the highest loss (lowest, if `targeted`).
@@ -42,11 +44,14 @@ def apgd(
     Steps start at 2 eps (l1: eps) and get shorter, per sample, where the loss stalls; the run then goes on from its
     best point. loss: cross entropy or the difference of logits ratio. restarts: runs from different random starts, each
     for the samples that survived all before it. rho: a step is halved unless the loss improved in more than this share
-    of the steps since the last checkpoint (not used in l1). early_stop: leave a sample alone once it is adversarial;
-    `transfer` turns that off.
-    Raises ConfigError if threat.eps is None, steps or restarts < 1, rho is not positive, or the loss is unknown.
+    of the steps since the last checkpoint (not used in l1). samples: passes over which loss and gradient of each point
+    are averaged, for a model that is random itself (arXiv:1802.00420; AutoAttack takes 20); a point is adversarial if
+    it is one in all of them. early_stop: leave a sample alone once it is adversarial; `transfer` turns that off.
+    Raises ConfigError if threat.eps is None, steps, restarts or samples < 1, rho is not positive, or the loss is
+    unknown.
     """
     threat.radius, positive("rho", rho), at_least_one("steps", steps), at_least_one("restarts", restarts)
+    at_least_one("samples", samples)
     if loss not in LOSSES:
         raise ConfigError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
 
@@ -61,11 +66,13 @@ def apgd(
             rho=rho,
             early_stop=early_stop,
             counter=turn,
+            samples=samples,
         )
 
     kept, rows = nothing_kept(x), torch.arange(len(x), device=x.device)
     with frozen(model):
         if early_stop:  # what is wrong already needs no attack
-            clean = evaluate(misclassify(model, y, targeted=targeted, loss=LOSSES[loss]), x, rows)
+            objective = misclassify(model, y, targeted=targeted, loss=LOSSES[loss])
+            clean = mean_evaluate(objective, x, rows, samples=samples)
             kept = keep_better(kept, x, clean, rows, keep_strongest)
         return in_turns(kept, restarts, run, survivors_only=early_stop).z

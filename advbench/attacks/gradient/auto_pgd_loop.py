@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from advbench.core.draws import Draws
-from advbench.core.gradients import backprop, evaluate
 from advbench.core.keep import Kept, keep_better, keep_strongest, nothing_kept
+from advbench.core.mean_gradient import mean_backprop, mean_evaluate
 from advbench.core.norms import lengths, per_sample
 from advbench.core.objectives import Objective
 from advbench.core.projections import within
@@ -53,23 +53,28 @@ def auto_pgd(
     rho: float,
     early_stop: bool,
     counter: int = 0,
+    samples: int = 1,
 ) -> Kept:
     """The strongest iterate of one run from random start number `counter` near x (B, ...), at most `steps` steps long.
 
+    samples: passes over which loss and gradient of a point are averaged.
     In l1, 30 % of the steps are spent in the ball of radius 3 eps and 30 % in that of 2 eps, each from the best point
     of the ball before; what is kept comes from the last ball only (arXiv:2103.01208, section 4.3).
     """
     if threat.norm != 1:
         start = _on_border(x, threat, draws, counter)
-        return _run(start, objective, _dense(x, threat, steps, rho), steps=steps, early_stop=early_stop)
+        dense = _dense(x, threat, steps, rho)
+        return _run(start, objective, dense, steps=steps, early_stop=early_stop, samples=samples)
     rows, wide = torch.arange(len(x), device=x.device), 3 * steps // 10
     z = x + draws.normal(tuple(x.shape[1:]), "start", counter)
     for factor in (3.0, 2.0):
         ball = threat.at(factor * threat.radius)
         z = within(ball, x)(z, rows)
-        z = _run(z, _blind(objective), _sparse(x, ball, wide), steps=wide, early_stop=False).z
+        sparse = _sparse(x, ball, wide)
+        z = _run(z, _blind(objective), sparse, steps=wide, early_stop=False, samples=samples).z
     last = steps - 2 * wide
-    return _run(within(threat, x)(z, rows), objective, _sparse(x, threat, last), steps=last, early_stop=early_stop)
+    z, sparse = within(threat, x)(z, rows), _sparse(x, threat, last)
+    return _run(z, objective, sparse, steps=last, early_stop=early_stop, samples=samples)
 
 
 def checkpoints(steps: int) -> dict[int, int]:
@@ -83,10 +88,10 @@ def checkpoints(steps: int) -> dict[int, int]:
     return windows
 
 
-def _run(z: Tensor, objective: Objective, rule: Rule, *, steps: int, early_stop: bool) -> Kept:
+def _run(z: Tensor, objective: Objective, rule: Rule, *, steps: int, early_stop: bool, samples: int) -> Kept:
     """Take `steps` steps from z (B, ...); with `early_stop`, samples leave once the goal is reached."""
     rows, kept = torch.arange(len(z), device=z.device), nothing_kept(z)
-    evaluation, grad = backprop(objective, z, rows)
+    evaluation, grad = mean_backprop(objective, z, rows, samples=samples)
     climb = _begin(z, evaluation, grad, rule)
     for done in range(steps + 1):
         kept = keep_better(kept, climb.z, evaluation, rows, keep_strongest)
@@ -97,9 +102,9 @@ def _run(z: Tensor, objective: Objective, rule: Rule, *, steps: int, early_stop:
         climb = rule.look_back(climb, rows, done)
         z = rule.move(climb, rows, done)
         if done + 1 < steps:
-            evaluation, grad = backprop(objective, z, rows)
+            evaluation, grad = mean_backprop(objective, z, rows, samples=samples)
         else:  # no step follows that would need a gradient
-            evaluation, grad = evaluate(objective, z, rows), climb.grad
+            evaluation, grad = mean_evaluate(objective, z, rows, samples=samples), climb.grad
         climb = _moved(climb, z, evaluation, grad)
     return kept
 

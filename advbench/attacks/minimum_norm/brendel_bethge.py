@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, positive
-from advbench.attacks.minimum_norm.constant_search import lead, time_to_check
+from advbench.attacks.minimum_norm.constant_search import STEPS_BACK, lead, time_to_check
 from advbench.attacks.minimum_norm.slide import slide
 from advbench.core.descent import descend
 from advbench.core.draws import Draws
@@ -16,9 +16,9 @@ from advbench.core.gradients import attending, backprop, evaluate, frozen
 from advbench.core.hyperplanes import Hyperplane
 from advbench.core.keep import Kept, keep_better, keep_nearest, near_enough, nearest_found, nothing_kept
 from advbench.core.norms import lengths
-from advbench.core.objectives import Objective
+from advbench.core.objectives import Objective, firmly
 from advbench.core.projections import into_box
-from advbench.core.segment import shorten
+from advbench.core.regula_falsi import pull_back
 from advbench.core.step_rules import steepest
 from advbench.core.trust_region import step_towards
 from advbench.registry import attack
@@ -34,7 +34,7 @@ _START_STEPS, _START_SIZE = 50, 0.1
 
 
 @attack(
-    norms=(0, 1, 2, inf), access="gradient", paper="arXiv:1907.01003", minimum_norm=True, ratio=1.05, cost=(1253, 1209)
+    norms=(0, 1, 2, inf), access="gradient", paper="arXiv:1907.01003", minimum_norm=True, ratio=1.05, cost=(1233, 1209)
 )
 def brendel_bethge(
     model: nn.Module,
@@ -65,18 +65,22 @@ def brendel_bethge(
     if not len(x) or threat.eps == 0:
         return x.clone()
     with frozen(model):
-        kept = keep_better(nothing_kept(x), x, evaluate(fool, x, everyone), everyone, keep)
+        clean = evaluate(fool, x, everyone)
+        fool = firmly(fool, clean.loss)
+        kept = keep_better(nothing_kept(x), x, clean, everyone, keep)
         for start in range(runs):
             rows = (~near_enough(kept, x, threat)).nonzero()[:, 0]
             if not len(rows):
                 break
             with attending(rows):
                 part, here = _part(fool, rows), x[rows]
-                begun = shorten(part, here, threat, _started(part, here, threat, draws.rows(rows), start))
+                begun = _started(part, here, threat, draws.rows(rows), start)
+                begun = pull_back(part, here, clean.loss[rows], begun, threat=threat, steps=STEPS_BACK)
                 found = _followed(part, here, threat, begun, steps=max(1, length // runs), reach=reach)
                 found = slide(part, here, threat, found)
             kept = keep_better(kept, found.z, Evaluation(found.loss, found.reached), rows, keep)
-        return nearest_found(shorten(fool, x, threat, kept), x, threat)
+        kept = pull_back(fool, x, clean.loss, kept, threat=threat, steps=STEPS_BACK)
+        return nearest_found(kept, x, threat)
 
 
 def _part(objective: Objective, rows: Tensor) -> Objective:

@@ -11,12 +11,13 @@ from advbench.attacks.arguments import at_least_one, at_least_zero, positive
 from advbench.attacks.minimum_norm.carlini_wagner_l0 import shrink_support
 from advbench.attacks.minimum_norm.carlini_wagner_l2 import weigh_length
 from advbench.attacks.minimum_norm.carlini_wagner_linf import lower_ceiling
-from advbench.attacks.minimum_norm.constant_search import lead
+from advbench.attacks.minimum_norm.constant_search import STEPS_BACK, lead
 from advbench.attacks.minimum_norm.slide import slide
 from advbench.core.draws import Draws
 from advbench.core.gradients import evaluate, frozen
 from advbench.core.keep import keep_better, keep_nearest, nearest_found, nothing_kept
-from advbench.core.segment import shorten
+from advbench.core.objectives import firmly
+from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
 from advbench.types import ThreatModel
 
@@ -24,7 +25,7 @@ _METHODS = {0.0: shrink_support, 2.0: weigh_length, inf: lower_ceiling}
 
 
 @attack(
-    norms=(0, 2, inf), access="gradient", paper="arXiv:1608.04644", minimum_norm=True, ratio=1.05, cost=(9032, 9021)
+    norms=(0, 2, inf), access="gradient", paper="arXiv:1608.04644", minimum_norm=True, ratio=1.05, cost=(9027, 9021)
 )
 def carlini_wagner(
     model: nn.Module,
@@ -58,7 +59,9 @@ def carlini_wagner(
     if not len(x) or threat.eps == 0:
         return x.clone()
     with frozen(model):
-        kept = keep_better(nothing_kept(x), x, evaluate(fool, x, rows), rows, keep_nearest(x, threat.norm))
+        clean = evaluate(fool, x, rows)
+        fool = firmly(fool, clean.loss)
+        kept = keep_better(nothing_kept(x), x, clean, rows, keep_nearest(x, threat.norm))
         kept = search(fool, x, threat, kept, steps=length, searches=runs, step_size=size)
-        kept = shorten(fool, x, threat, slide(fool, x, threat, kept))
+        kept = pull_back(fool, x, clean.loss, slide(fool, x, threat, kept), threat=threat, steps=STEPS_BACK)
         return nearest_found(kept, x, threat)

@@ -35,6 +35,7 @@ Run = Callable[[Tensor, Tensor, Tensor], Ran]
 
 # A pixel at the edge of the box has a slope of 1e-6 in tanh space. With Adam's usual 1e-8 it stays there for good.
 DAMPING = 1e-15
+STEPS_BACK = 5  # of regula falsi along the segment to x, which end a search: the last is good to 1e-4 of the way
 STALLED = 0.9999  # published code of arXiv:1608.04644: a tenth of the steps must gain this much
 
 

@@ -6,20 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, at_least_zero, positive
-from advbench.attacks.minimum_norm.constant_search import STALLED, Ran, lead, over_constants, penalised
+from advbench.attacks.minimum_norm.constant_search import STALLED, STEPS_BACK, Ran, lead, over_constants, penalised
 from advbench.attacks.minimum_norm.slide import slide
 from advbench.core.draws import Draws
 from advbench.core.gradients import backprop, evaluate, frozen
 from advbench.core.keep import Kept, keep_better, keep_nearest, near_enough, nearest_found, nothing_kept
-from advbench.core.objectives import Objective
-from advbench.core.segment import shorten
+from advbench.core.objectives import Objective, firmly
+from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
 from advbench.types import ThreatModel
 
 _FIRST_CONSTANT = 1e-3  # section 4.1 of the paper
 
 
-@attack(norms=(1,), access="gradient", paper="arXiv:1709.04114", minimum_norm=True, ratio=1.05, cost=(9031, 9020))
+@attack(norms=(1,), access="gradient", paper="arXiv:1709.04114", minimum_norm=True, ratio=1.05, cost=(9026, 9020))
 def ead(
     model: nn.Module,
     x: Tensor,
@@ -58,9 +58,12 @@ def ead(
         return _shrink(fool, x, threat, rows, c, steps=length, step_size=size, beta=threshold)
 
     with frozen(model):
-        kept = keep_better(nothing_kept(x), x, evaluate(fool, x, rows), rows, keep)
+        clean = evaluate(fool, x, rows)
+        fool = firmly(fool, clean.loss)
+        kept = keep_better(nothing_kept(x), x, clean, rows, keep)
         kept = over_constants(kept, x, threat, run, searches=runs, first=_FIRST_CONSTANT, keep=keep)
-        return nearest_found(shorten(fool, x, threat, slide(fool, x, threat, kept)), x, threat)
+        kept = pull_back(fool, x, clean.loss, slide(fool, x, threat, kept), threat=threat, steps=STEPS_BACK)
+        return nearest_found(kept, x, threat)
 
 
 def _shrink(

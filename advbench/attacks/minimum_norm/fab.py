@@ -20,7 +20,7 @@ from advbench.registry import attack
 from advbench.types import ThreatModel
 
 
-@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:1907.02044", minimum_norm=True, ratio=1.01, cost=(204, 1000))
+@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:1907.02044", minimum_norm=True, ratio=1.01, cost=(204, 900))
 def fab(
     model: nn.Module,
     x: Tensor,

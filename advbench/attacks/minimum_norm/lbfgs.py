@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one
-from advbench.attacks.minimum_norm.constant_search import STALLED, Ran, lead, over_constants, penalised
+from advbench.attacks.minimum_norm.constant_search import STALLED, STEPS_BACK, Ran, lead, over_constants, penalised
 from advbench.attacks.minimum_norm.slide import slide
 from advbench.core.curvature import Curvature, newton_like, no_curvature, remembered
 from advbench.core.draws import Draws
 from advbench.core.gradients import backprop, evaluate, frozen
 from advbench.core.keep import Kept, keep_better, keep_nearest, near_enough, nearest_found, nothing_kept
 from advbench.core.losses import cross_entropy
-from advbench.core.objectives import Objective
-from advbench.core.segment import shorten
+from advbench.core.objectives import Objective, firmly
+from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
 from advbench.types import Evaluation, ThreatModel
 
@@ -36,12 +36,11 @@ class _Work(NamedTuple):
     known: Curvature
 
     def rows(self, index: Tensor) -> _Work:
-        known = Curvature(*(part[index] for part in self.known))
         z, loss, grad, way, part = (each[index] for each in (self.z, self.loss, self.grad, self.way, self.part))
-        return _Work(z, loss, grad, way, part, known)
+        return _Work(z, loss, grad, way, part, self.known.rows(index))
 
 
-@attack(norms=(2,), access="gradient", paper="arXiv:1312.6199", minimum_norm=True, ratio=1.05, cost=(931, 920))
+@attack(norms=(2,), access="gradient", paper="arXiv:1312.6199", minimum_norm=True, ratio=1.05, cost=(926, 920))
 def lbfgs(
     model: nn.Module,
     x: Tensor,
@@ -77,9 +76,12 @@ def lbfgs(
         return _minimise(objective, x, threat, rows, steps=length, memory=pairs)
 
     with frozen(model):
-        kept = keep_better(nothing_kept(x), x, evaluate(fool, x, rows), rows, keep)
+        clean = evaluate(fool, x, rows)
+        fool = firmly(fool, clean.loss)
+        kept = keep_better(nothing_kept(x), x, clean, rows, keep)
         kept = over_constants(kept, x, threat, run, searches=runs, first=_FIRST_CONSTANT, keep=keep)
-        return nearest_found(shorten(fool, x, threat, slide(fool, x, threat, kept)), x, threat)
+        kept = pull_back(fool, x, clean.loss, slide(fool, x, threat, kept), threat=threat, steps=STEPS_BACK)
+        return nearest_found(kept, x, threat)
 
 
 def _entropy(model: nn.Module, y: Tensor, *, targeted: bool) -> Objective:

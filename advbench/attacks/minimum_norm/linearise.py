@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from advbench.core.gradients import backprop, jacobian
+from advbench.core.gradients import backprop, lead_gradients
 from advbench.core.hyperplanes import Hyperplane, distance
 from advbench.core.losses import runners_up
 from advbench.core.objectives import Objective
@@ -29,18 +29,15 @@ def nearest_plane(model: nn.Module, y: Tensor, logits: Tensor, norm: float, cand
     """The boundary of y (B,) that is nearest in `norm` when every logit is taken to be linear.
 
     Only the classes that are the `candidates` best besides y by logits (B, K), those at x, are looked at; None: all.
-    One forward pass, and a backward pass for y and for each of them.
+    One forward pass, and a backward pass for each of them.
     """
     count = logits.shape[1] - 1 if candidates is None else candidates
     classes = torch.cat([y[:, None], runners_up(logits, y, count)], 1)  # (B, 1 + M)
 
     def linearise(z: Tensor, rows: Tensor) -> Hyperplane:
-        asked = classes[rows]
-        found, slopes = jacobian(model, z, rows, asked)
-        scores = found.gather(1, asked)
-        if asked.shape[1] == 1:  # a single class has no boundary
-            return Hyperplane(torch.zeros_like(scores[:, 0]), torch.zeros_like(z))
-        values, normals = scores[:, :1] - scores[:, 1:], slopes[:, :1] - slopes[:, 1:]  # (A, M), (A, M, ...)
+        values, normals = lead_gradients(model, z, rows, classes[rows])  # (A, M), (A, M, ...)
+        if values.shape[1] == 0:  # a single class has no boundary
+            return Hyperplane(values.new_zeros(len(z)), torch.zeros_like(z))
         gaps = distance(Hyperplane(values.flatten(), normals.flatten(0, 1)), norm).reshape(values.shape)
         each, nearest = torch.arange(len(z), device=z.device), gaps.argmin(1)
         return Hyperplane(values[each, nearest], normals[each, nearest])

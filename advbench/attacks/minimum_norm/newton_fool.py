@@ -16,10 +16,11 @@ from advbench.core.norms import lengths, per_sample
 from advbench.core.objectives import Objective, misclassify
 from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
-from advbench.types import ThreatModel
+from advbench.types import ConfigError, ThreatModel
 
 # Where a step aims, in parts of 1 / classes. With two classes 1 itself is the boundary, where the label may still win.
 _AIM = 0.99
+_PATIENCE = 0.1  # share of the steps after which they grow
 
 
 @attack(
@@ -39,23 +40,29 @@ def newton_fool(
     draws: Draws,
     steps: int = 100,
     eta: float = 0.01,
+    last_eta: float = 100.0,
     search_steps: int = 5,
 ) -> Tensor:
     """The first example on the way, brought back along the segment to x; x itself if there is none.
 
     A step of Newton's method goes down the gradient of the label's probability p to where p, taken to be linear, would
     be 0.99 / classes, but no further than eta |x|_2 (|x| counts as 1 for a black image). eta as in the paper; 100 steps
-    as in other libraries. Two additions to the paper: 0.99 instead of 1, which with two classes is the boundary itself,
-    and search_steps evaluations between x and the example. y is always the class to leave. `draws` is not used.
-    Raises ConfigError if steps < 1, eta is not positive or search_steps is negative.
+    as in other libraries. Three additions to the paper: 0.99 instead of 1, which with two classes is the boundary
+    itself; after a tenth of the steps they all grow, geometrically, as if eta rose to last_eta (equal to eta: the
+    paper's), since on nets with masked gradients short steps go to and fro in a valley, while long ones end at the
+    edges of the box; and search_steps evaluations between x and the example. y is always the class to leave. `draws`
+    is not used.
+    Raises ConfigError if steps < 1, eta is not positive, last_eta < eta or search_steps is negative.
     """
     at_least_one("steps", steps)
-    positive("eta", eta)
+    if positive("last_eta", last_eta) < positive("eta", eta):
+        raise ConfigError(f"last_eta must be at least eta = {eta}, got {last_eta}")
     at_least_zero("search_steps", search_steps)
     objective = misclassify(model, y, loss=log_odds)
     with frozen(model):
         logits, margin, kept = first_look(model, x, y, targeted=False)
-        kept = _down(kept, x, threat, objective, limit=eta * _size(x), floor=_AIM / logits.shape[1], steps=steps)
+        growths = [(last_eta / eta) ** max(0.0, (i / steps - _PATIENCE) / (1.0 - _PATIENCE)) for i in range(steps)]
+        kept = _down(kept, x, threat, objective, eta=eta, growths=growths, floor=_AIM / logits.shape[1])
         # The record holds log odds, which have the sign of the margin: a start for the search.
         verge = misclassify(model, y, loss=margin_loss)
         kept = pull_back(verge, x, margin, kept, threat=threat, steps=search_steps)
@@ -63,12 +70,15 @@ def newton_fool(
 
 
 def _down(
-    kept: Kept, x: Tensor, threat: ThreatModel, objective: Objective, *, limit: Tensor, floor: float, steps: int
+    kept: Kept, x: Tensor, threat: ThreatModel, objective: Objective, *, eta: float, growths: list[float], floor: float
 ) -> Kept:
-    """`kept` (B, ...) after at most `steps` steps no longer than limit (B,); a sample leaves with its first example."""
-    rows = (~kept.reached).nonzero()[:, 0]
+    """`kept` (B, ...) after a step for each of `growths`, by so many times its length; eta in lengths of x.
+
+    A sample leaves with its first example.
+    """
+    rows, size = (~kept.reached).nonzero()[:, 0], _size(x)
     z = x[rows]
-    for _ in range(steps):
+    for growth in growths:
         if not len(rows):
             return kept
         seen, grad = backprop(objective, z, rows)
@@ -79,8 +89,9 @@ def _down(
         # not drown in rounding where p is nearly 1.
         p, slope = seen.loss[left].sigmoid(), lengths(grad, 2.0).clamp_min(torch.finfo(z.dtype).tiny)
         newton = (p - floor) / (p * (1.0 - p)).clamp_min(torch.finfo(z.dtype).tiny) / slope
-        length = torch.minimum(newton.clamp_min(0.0), limit[rows])
-        z = (z - grad * torch.as_tensor(per_sample(length / slope, z))).clamp(threat.low, threat.high)
+        length = growth * torch.minimum(newton.clamp_min(0.0), eta * size[rows])
+        unit = grad / torch.as_tensor(per_sample(slope, z))
+        z = (z - unit * torch.as_tensor(per_sample(length, z))).clamp(threat.low, threat.high)
     return keep_better(kept, z, evaluate(objective, z, rows), rows, keep_latest) if len(rows) else kept
 
 

@@ -19,7 +19,8 @@ def slide(fool: Objective, x: Tensor, threat: ThreatModel, kept: Kept, *, steps:
 
     A try goes a part of the way from the example to the point of the linearised boundary that is nearest to x: all of
     it at first, half of the last part after a failure, twice the last part after a success. One forward and one
-    backward pass each, for samples with an example other than x that is not near enough.
+    backward pass each, for samples with an example other than x that is not near enough; these carry the loss of `fool`
+    afterwards.
     """
     keep, apart = keep_nearest(x, threat.norm), (kept.z != x).flatten(1).any(1)
     rows = (kept.reached & apart & ~near_enough(kept, x, threat)).nonzero()[:, 0]
@@ -28,6 +29,8 @@ def slide(fool: Objective, x: Tensor, threat: ThreatModel, kept: Kept, *, steps:
     z, start = kept.z[rows], x[rows]
     part = x.new_ones(len(rows))
     seen, grad = backprop(fool, z, rows)
+    # What was found on the way of another objective now carries the loss of this one.
+    kept = kept._replace(loss=kept.loss.index_copy(0, rows, seen.loss.to(kept.loss.dtype)))
     plane = Hyperplane(seen.loss, grad)
     for _ in range(steps - 1):
         goal = onto_hyperplane(start, plane.moved(start - z), threat.norm, threat.low, threat.high)

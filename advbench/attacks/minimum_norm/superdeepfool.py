@@ -19,7 +19,7 @@ from advbench.registry import attack
 from advbench.types import Evaluation, ThreatModel
 
 
-@attack(norms=(2,), access="gradient", paper="arXiv:2303.12481", minimum_norm=True, ratio=1.02, cost=(312, 1503))
+@attack(norms=(2,), access="gradient", paper="arXiv:2303.12481", minimum_norm=True, ratio=1.02, cost=(312, 1353))
 def superdeepfool(
     model: nn.Module,
     x: Tensor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from math import inf
 
 import pytest
@@ -14,7 +15,7 @@ from advbench.core.draws import Draws
 from advbench.core.marks import collecting, marked
 from advbench.models.watch import Watched
 from advbench.types import ConfigError, ThreatModel
-from tests.attacks.small_nets import conv_net, images
+from tests.attacks.small_nets import Shaky, conv_net, images
 
 SIZE, QUERIES = 12, 400
 
@@ -96,6 +97,32 @@ def test_vanishing_gradients_do_not_help() -> None:
     assert not bool(plain.all())
     masked = held(Sharp(net), cascade(Sharp(net), x, y, threat, draws=draws, **BRIEF), y)
     assert not bool((masked & ~plain).any())
+
+
+@pytest.mark.slow
+def test_a_random_model_is_named_as_such_and_met_with_means() -> None:
+    net, x, y, threat, draws = case(0.05)
+    model, shares = Shaky(net), {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        with pytest.warns(RuntimeWarning, match="version='rand' averages"):
+            x_adv = auto(model, x, y, threat, draws=draws, version="standard", steps=20, queries=50)
+        shares["standard"] = model.fooled_share(x_adv, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            x_adv = auto(model, x, y, threat, draws=draws, version="rand", steps=20)
+        shares["rand"] = model.fooled_share(x_adv, y)
+    assert shares["rand"] > shares["standard"] + 0.1
+
+
+def test_on_a_model_that_is_not_random_no_warning_is_given() -> None:
+    net, x, y, threat, draws = case(0.05)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        auto(net, x, y, threat, draws=draws, version="plus", steps=2, queries=4)
+    watched = Watched(net, y)
+    auto(watched, x, y, threat, draws=draws, version="rand", steps=2)
+    assert int(watched.forwards.max()) <= 20 * (1 + 2 * (1 + 3 + 1))
 
 
 def test_bad_settings_are_refused_before_work() -> None:

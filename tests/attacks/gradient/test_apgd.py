@@ -18,7 +18,7 @@ from advbench.core.losses import cross_entropy
 from advbench.core.norms import lengths
 from advbench.testing import Linear, linear_problem
 from advbench.types import ConfigError, ThreatModel
-from tests.attacks.small_nets import Counting, conv_net, images
+from tests.attacks.small_nets import Counting, Shaky, conv_net, images
 from tests.strategies import seeds, shapes
 
 NORMS = (1.0, 2.0, inf)
@@ -224,3 +224,25 @@ class Scaled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.scale * self.model(x)
         return logits
+
+
+@pytest.mark.slow
+def test_means_over_passes_fool_a_random_model_more_often() -> None:
+    model = Shaky(conv_net())
+    x, y, draws = images(conv_net(), 12)
+    shares = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for samples in (1, 20):
+            x_adv = apgd(model, x, y, ThreatModel(inf, 0.05), draws=draws, steps=20, samples=samples)
+            shares[samples] = model.fooled_share(x_adv, y)
+    assert shares[20] > shares[1] + 0.1
+
+
+def test_every_pass_is_counted() -> None:
+    x, y, draws = images(conv_net(), 4)
+    watch = Counting(conv_net(), 4)
+    apgd(watch, x, y, ThreatModel(inf, 1e-6), draws=draws, steps=5, samples=3)
+    assert watch.passes.tolist() == [3 * (1 + 6)] * 4
+    with pytest.raises(ConfigError, match="samples must be at least 1"):
+        apgd(watch, x, y, ThreatModel(inf, 0.1), draws=draws, samples=0)

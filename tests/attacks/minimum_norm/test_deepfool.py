@@ -44,7 +44,7 @@ def test_it_equals_the_paper_step_by_step(norm: float) -> None:
     model = conv_net().double()
     x, y, draws = images(conv_net(), 12)
     x = x.double()
-    found = deepfool(model, x, y, ThreatModel(norm, None), draws=draws, steps=8, search_steps=0)
+    found = deepfool(model, x, y, ThreatModel(norm, None), draws=draws, steps=8, slide_steps=0, search_steps=0)
     by_hand = [first_steps(model, x[i : i + 1], int(y[i]), norm, 8) for i in range(len(x))]
     assert max(steps for _, steps in by_hand) > 1
     torch.testing.assert_close(found, torch.cat([z for z, _ in by_hand]), rtol=0, atol=1e-9)
@@ -79,19 +79,22 @@ def nearest_on_the_ellipse(x: Tensor) -> Tensor:
     return torch.stack([(points - each).norm(dim=1).amin() for each in x.flatten(1).double()])
 
 
-def test_projections_find_the_nearest_point_of_a_curved_boundary() -> None:
+def test_projections_and_slides_find_the_nearest_point_of_a_curved_boundary() -> None:
     generator = torch.Generator().manual_seed(0)
     x = 0.5 + torch.tensor([0.12, 0.08]) * (2.0 * torch.rand(64, 1, 1, 2, generator=generator) - 1.0)
     y, draws = torch.zeros(64, dtype=torch.int64), images(conv_net(), 64)[2]
     threat, model = ThreatModel(2.0, None), Bowl()
-    plain, straight, more = (
+    plain, slid, straight, more = (
         lengths(x_adv.double() - x, 2.0) / nearest_on_the_ellipse(x)
         for x_adv in (
+            deepfool(model, x, y, threat, draws=draws, slide_steps=0),
             deepfool(model, x, y, threat, draws=draws),
             superdeepfool(model, x, y, threat, draws=draws),
             superdeepfool(model, x, y, threat, draws=draws, rounds=20),
         )
     )
+    assert bool((slid <= plain + 1e-4).all())
+    assert float(slid.max()) < 1.01 < float(plain.max())
     assert bool((straight <= plain + 1e-4).all())
     assert float(straight.mean()) < float(plain.mean()) - 0.01
     assert float(more.median()) < 1.005

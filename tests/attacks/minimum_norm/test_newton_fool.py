@@ -37,7 +37,7 @@ def test_it_equals_the_paper_step_by_step(eta: float) -> None:
     model = conv_net().double()
     x, y, draws = images(conv_net(), 8)
     x = x.double()
-    found = newton_fool(model, x, y, THREAT, draws=draws, steps=30, eta=eta, search_steps=0)
+    found = newton_fool(model, x, y, THREAT, draws=draws, steps=30, eta=eta, last_eta=eta, search_steps=0)
     expected = torch.cat([by_the_paper(model, x[i : i + 1], int(y[i]), 31, eta) for i in range(len(x))])
     assert bool((expected != x).any())
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-8)
@@ -79,12 +79,22 @@ def test_a_black_image_is_attacked_too() -> None:
     assert bool((model(newton_fool(model, x, y, THREAT, draws=draws, steps=300)).argmax(1) != y).all())
 
 
+def test_who_makes_no_headway_takes_longer_steps() -> None:
+    """20 steps of |x| / 10,000 are too short for every sample; growing ones are not."""
+    model = conv_net()
+    x, y, draws = images(model, 16)
+    short = newton_fool(model, x, y, THREAT, draws=draws, steps=20, eta=1e-4, last_eta=1e-4)
+    assert torch.equal(short, x)
+    longer = newton_fool(model, x, y, THREAT, draws=draws, steps=20, eta=1e-4)
+    assert bool((model(longer).argmax(1) != y).all())
+
+
 def test_passes_of_a_sample_that_holds() -> None:
     """x, then one for each step and the last look."""
     model = conv_net()
     x, y, draws = images(model, 4)
     counting = Counting(model, len(x))
-    newton_fool(counting, x, y, THREAT, draws=draws, steps=5, eta=1e-6)
+    newton_fool(counting, x, y, THREAT, draws=draws, steps=5, eta=1e-6, last_eta=1e-6)
     assert counting.passes.tolist() == [7, 7, 7, 7]
 
 
@@ -95,3 +105,5 @@ def test_impossible_settings_are_refused() -> None:
         newton_fool(model, x, y, THREAT, draws=draws, steps=0)
     with pytest.raises(ConfigError, match="eta must be positive"):
         newton_fool(model, x, y, THREAT, draws=draws, eta=0.0)
+    with pytest.raises(ConfigError, match=r"at least eta = 0\.1, got 0\.05"):
+        newton_fool(model, x, y, THREAT, draws=draws, eta=0.1, last_eta=0.05)

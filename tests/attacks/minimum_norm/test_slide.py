@@ -41,6 +41,8 @@ def test_on_a_curved_boundary_an_example_only_comes_nearer(seed: int, norm: floa
     assert torch.equal(found.z[~reached], start[~reached])
     assert passes.passes.tolist() == [6 * int(each) for each in reached]
     assert bool((model(found.z).argmax(1) != y)[reached].all())
+    margin = lead(model, y, targeted=False)(found.z, torch.arange(8)).loss
+    torch.testing.assert_close(found.loss[reached], margin[reached].detach())  # whatever the record held before
     assert bool((lengths(found.z - x, norm) <= lengths(start - x, norm)).all())
     if norm > 0:
         assert bool((lengths(found.z - x, norm) < lengths(start - x, norm))[reached].any()) or not bool(reached.any())

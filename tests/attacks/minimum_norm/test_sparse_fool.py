@@ -57,6 +57,16 @@ def test_an_example_by_hand() -> None:
     assert int((sparse_fool(model, x, y, ThreatModel(0.0, None), draws=draws) != x).sum()) == 1
 
 
+def test_slides_in_l1_shorten() -> None:
+    model = conv_net()
+    x, y, draws = images(model, 16)
+    threat = ThreatModel(1.0, None)
+    plain, slid = (
+        lengths(sparse_fool(model, x, y, threat, draws=draws, slide_steps=steps) - x, 1.0) for steps in (0, 10)
+    )
+    assert float(slid.mean()) < 0.9 * float(plain.mean())
+
+
 @pytest.mark.parametrize("norm", [0.0, 1.0])
 def test_towards_a_target(norm: float) -> None:
     model = conv_net()
