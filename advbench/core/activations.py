@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 import torch
@@ -45,7 +45,7 @@ def record(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor
     Raises ConfigError for a name that is no layer.
     """
     outputs: dict[str, Tensor] = {}
-    with _hooked(model, layers, outputs.__setitem__):
+    with _hooked(model, layers, outputs.__setitem__, copied=layers):
         yield outputs
 
 
@@ -53,20 +53,26 @@ class Partial:
     """The part of a network that a few layers need: the pass ends at the last of them, what follows costs nothing."""
 
     def __init__(self, model: nn.Module, layers: Sequence[str], probe: Tensor) -> None:
-        """probe (B, C, H, W): images to find out with how often each layer is called in a pass."""
+        """probe (B, C, H, W): images to find out with how often a pass calls each layer, and what is written over."""
         self.model, self.layers = model, tuple(dict.fromkeys(layers))
-        calls: Counter[str] = Counter()
-        with torch.no_grad(), _hooked(model, self.layers, lambda layer, output: calls.update([layer])):
+        seen: list[tuple[str, Tensor, int]] = []  # layer, output, how often it had been written to
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            _hooked(model, self.layers, lambda layer, output: seen.append((layer, output, output._version))),
+        ):
             try:
                 model(probe)
             except RuntimeError:
                 # A head made for another image size: what comes before it is all that is asked for.
-                if not all(calls[layer] for layer in self.layers):
+                if {layer for layer, _, _ in seen} != set(self.layers):
                     raise
+        calls = Counter(layer for layer, _, _ in seen)
         missing = [layer for layer in self.layers if not calls[layer]]
         if missing:
             raise ConfigError(f"layer {missing[0]!r} of {type(model).__name__} takes no part in its forward pass")
         self.calls: Mapping[str, int] = calls
+        self.overwritten = {layer for layer, output, version in seen if output._version != version}
 
     def __call__(self, z: Tensor) -> dict[str, Tensor]:
         """Outputs of the layers at z (A, C, H, W), differentiable; of a layer used several times the last."""
@@ -79,7 +85,7 @@ class Partial:
             if not any(left.values()):
                 raise _EnoughError
 
-        with _hooked(self.model, self.layers, keep), suppress(_EnoughError):
+        with _hooked(self.model, self.layers, keep, copied=self.overwritten), suppress(_EnoughError):
             self.model(z)
         return outputs
 
@@ -89,7 +95,12 @@ class _EnoughError(Exception):
 
 
 @contextmanager
-def _hooked(model: nn.Module, layers: Sequence[str], keep: Callable[[str, Tensor], None]) -> Iterator[None]:
+def _hooked(
+    model: nn.Module, layers: Sequence[str], keep: Callable[[str, Tensor], None], copied: Collection[str] = ()
+) -> Iterator[None]:
+    """Inside, `keep` gets the layers' outputs. Of those in `copied` a copy goes on: an in-place ReLU behind such a
+    layer must not change what was kept.
+    """
     modules = {layer: module_named(model, layer) for layer in layers}
 
     def hook_for(layer: str) -> Callable[[nn.Module, object, object], Tensor]:
@@ -97,8 +108,7 @@ def _hooked(model: nn.Module, layers: Sequence[str], keep: Callable[[str, Tensor
             if not isinstance(output, Tensor):
                 raise ConfigError(f"layer {layer!r} puts out a {type(output).__name__}, not a tensor: name another one")
             keep(layer, output)
-            # A copy goes on: an in-place ReLU behind this layer must not change what was recorded.
-            return output.clone()
+            return output.clone() if layer in copied else output
 
         return hook
 

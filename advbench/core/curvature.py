@@ -12,17 +12,24 @@ _LEAST = 1e-10  # of |turn|^2: a pair with less curvature is not remembered
 
 
 class Curvature(NamedTuple):
-    """The last m pairs of a move and how the gradient turned on it, oldest first; inverse 0 marks an empty place."""
+    """The last m pairs of a move and how the gradient turned on it, oldest first; inverse 0 marks an empty place.
 
-    moves: Tensor  # (A, m, D)
-    turns: Tensor  # (A, m, D)
-    inverse: Tensor  # (A, m) 1 / <move, turn>
+    Each place is a tensor of its own: of a picture all of them together are 100 MB, which a new pair must not move.
+    """
+
+    moves: tuple[Tensor, ...]  # m times (A, D)
+    turns: tuple[Tensor, ...]  # m times (A, D)
+    inverse: tuple[Tensor, ...]  # m times (A,): 1 / <move, turn>
+
+    def rows(self, index: Tensor) -> Curvature:
+        """What is known of these samples."""
+        return Curvature(*(tuple(place[index] for place in places) for places in self))
 
 
 def no_curvature(z: Tensor, memory: int) -> Curvature:
     """Nothing remembered of the samples z (A, ...)."""
-    empty = z.new_zeros(len(z), memory, math.prod(z.shape[1:]))
-    return Curvature(empty, empty.clone(), z.new_zeros(len(z), memory))
+    empty = (z.new_zeros(len(z), math.prod(z.shape[1:])),) * memory
+    return Curvature(empty, empty, (z.new_zeros(len(z)),) * memory)
 
 
 def remembered(old: Curvature, move: Tensor, turn: Tensor) -> Curvature:
@@ -31,10 +38,16 @@ def remembered(old: Curvature, move: Tensor, turn: Tensor) -> Curvature:
     curvature = (s * t).sum(1)
     keep = curvature > _LEAST * t.square().sum(1)
     inverse = torch.where(keep, 1.0 / torch.where(keep, curvature, 1.0), 0.0)
+    # On a GPU the question would cost more than the copies.
+    everybody = keep.device.type == "cpu" and bool(keep.all())
+    pushed = [(*places[1:], new) for places, new in zip(old, (s, t, inverse), strict=True)]
+    if everybody:
+        return Curvature(*pushed)
     return Curvature(
-        _push(old.moves, s, keep),
-        _push(old.turns, t, keep),
-        _push(old.inverse[..., None], inverse[:, None], keep)[..., 0],
+        *(
+            tuple(torch.where(keep.reshape(-1, *[1] * (n.dim() - 1)), n, o) for n, o in zip(new, places, strict=True))
+            for new, places in zip(pushed, old, strict=True)
+        )
     )
 
 
@@ -43,25 +56,16 @@ def newton_like(known: Curvature, grad: Tensor) -> Tensor:
     moves, turns, inverse = known
     # In place: of a picture, q and each of the pairs are megabytes.
     q, weights = grad.flatten(1).clone(), []
-    for i in reversed(range(moves.shape[1])):
-        weight = inverse[:, i] * _dot(moves[:, i], q)
-        q.addcmul_(weight[:, None], turns[:, i], value=-1.0)
+    for s, t, part in zip(reversed(moves), reversed(turns), reversed(inverse), strict=True):
+        weight = part * _dot(s, q)
+        q.addcmul_(weight[:, None], t, value=-1.0)
         weights.append(weight)
-    newest = inverse[:, -1] > 0
-    scale = (inverse[:, -1] * turns[:, -1].square().sum(1)).clamp_min(torch.finfo(grad.dtype).tiny)
+    newest = inverse[-1] > 0
+    scale = (inverse[-1] * turns[-1].square().sum(1)).clamp_min(torch.finfo(grad.dtype).tiny)
     q.mul_(torch.where(newest, 1.0 / scale, 1.0)[:, None])
-    for i, weight in zip(range(moves.shape[1]), reversed(weights), strict=True):
-        q.addcmul_((weight - inverse[:, i] * _dot(turns[:, i], q))[:, None], moves[:, i])
+    for s, t, part, weight in zip(moves, turns, inverse, reversed(weights), strict=True):
+        q.addcmul_((weight - part * _dot(t, q))[:, None], s)
     return q.reshape(grad.shape)
-
-
-def _push(memory: Tensor, item: Tensor, keep: Tensor) -> Tensor:
-    """The memory (A, m, D) with item (A, D) as its newest entry where `keep` (A,)."""
-    pushed = torch.cat([memory[:, 1:], item[:, None]], 1)
-    # On a GPU the question would cost more than the copy.
-    if memory.device.type == "cpu" and bool(keep.all()):
-        return pushed
-    return torch.where(keep[:, None, None], pushed, memory)
 
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:

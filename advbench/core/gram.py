@@ -16,27 +16,61 @@ def gram(maps: Tensor) -> Tensor:
     Divided by H W, so that images of different sizes compare. Where the channels are does not matter: any permutation
     of the positions has the same Gram matrix.
     """
-    return _Gram.apply(maps.flatten(2))  # type: ignore[no-any-return]
+    return _Gram.apply(maps)  # type: ignore[no-any-return]
+
+
+def gram_distance(first: Tensor, second: Tensor) -> Tensor:
+    """Sum of squared differences of two Gram matrices (B, C, C), divided by C^2: (B,)."""
+    return (first - second).square().flatten(1).mean(1)
+
+
+def distance_from_gram(maps: Tensor, wanted: Tensor) -> Tensor:
+    """`gram_distance` of the Gram matrix of maps (B, C, H, W) from wanted (B, C, C), symmetric and held fixed: (B,).
+
+    Its gradient at the maps is formed at once, 4 (G - wanted) F / (C^2 H W): arXiv:1505.07376, equation 4.
+    """
+    return _Distance.apply(maps, wanted)  # type: ignore[no-any-return]
 
 
 class _Gram(torch.autograd.Function):
     """F F^T / M of F (B, C, M). Its gradient is one product, where that of a product of two matrices would be two."""
 
     @staticmethod
-    def forward(context: torch.autograd.function.FunctionCtx, flat: Tensor) -> Tensor:
-        context.save_for_backward(flat)
+    def forward(context: torch.autograd.function.FunctionCtx, maps: Tensor) -> Tensor:
+        context.save_for_backward(maps)
+        flat = maps.flatten(2)
         return flat @ flat.transpose(1, 2) / max(1, flat.shape[2])
 
     @staticmethod
     def backward(context: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:
-        (flat,) = context.saved_tensors  # type: ignore[attr-defined]
-        product: Tensor = ((grad + grad.transpose(1, 2)) / max(1, flat.shape[2])) @ flat
-        return product
+        (maps,) = context.saved_tensors  # type: ignore[attr-defined]
+        return _mixed((grad + grad.transpose(1, 2)) / max(1, maps.shape[2] * maps.shape[3]), maps)
 
 
-def gram_distance(first: Tensor, second: Tensor) -> Tensor:
-    """Sum of squared differences of two Gram matrices (B, C, C), divided by C^2: (B,)."""
-    return (first - second).square().flatten(1).mean(1)
+class _Distance(torch.autograd.Function):
+    @staticmethod
+    def forward(context: torch.autograd.function.FunctionCtx, maps: Tensor, wanted: Tensor) -> Tensor:
+        flat = maps.flatten(2)
+        apart = torch.baddbmm(wanted, flat, flat.transpose(1, 2), beta=-1.0, alpha=1.0 / max(1, flat.shape[2]))
+        context.save_for_backward(maps, apart)
+        return apart.square().flatten(1).mean(1)
+
+    @staticmethod
+    def backward(context: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
+        maps, apart = context.saved_tensors  # type: ignore[attr-defined]
+        factor = 4.0 / max(1, maps[0].numel() * maps.shape[1])
+        return _mixed(apart * (factor * grad)[:, None, None], maps), None
+
+
+def _mixed(matrix: Tensor, maps: Tensor) -> Tensor:
+    """Each position's channels of maps (B, C, H, W) times the symmetric matrix (B, C, C), in the maps' own order.
+
+    In another order the gradient would be turned over, map by map, where it meets that of the network.
+    """
+    flat = maps.flatten(2)
+    if maps.is_contiguous(memory_format=torch.channels_last):
+        return (flat.transpose(1, 2) @ matrix).transpose(1, 2).reshape(maps.shape)
+    return (matrix @ flat).reshape(maps.shape)
 
 
 def loss_factor(convention: str, channels: int, positions: int) -> float:

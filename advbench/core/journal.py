@@ -48,6 +48,7 @@ class _Run:
     journal: Journal | None
     phases: int = 0
     decodes: list[Decode] = field(default_factory=list)
+    tallies: list[Tensor] = field(default_factory=list)
 
 
 _RUN: ContextVar[_Run | None] = ContextVar("run", default=None)
@@ -78,6 +79,23 @@ def shown_by(decode: Decode) -> Iterator[None]:
         run.decodes.pop()
 
 
+@contextmanager
+def tallied(tally: Tensor) -> Iterator[None]:
+    """Inside, a journal keeps `tally` with the state of a descent, for who adds to it at each step.
+
+    A descent that is taken up again finds in it what it held there.
+    """
+    run = _RUN.get()
+    if run is None:
+        yield
+        return
+    run.tallies.append(tally)
+    try:
+        yield
+    finally:
+        run.tallies.pop()
+
+
 def current_step() -> int:
     """The number of the step that the innermost descent is at; 0 outside."""
     return _STEP.get()
@@ -94,13 +112,22 @@ class Phase:
 
     def recall(self) -> tuple[int, list[Tensor]] | None:
         """(step, state) to go on from; None at a fresh start."""
-        journal = self.run and self.run.journal
-        return journal.recall(self.number) if journal else None
+        if self.run is None or self.run.journal is None:
+            return None
+        known = self.run.journal.recall(self.number)
+        if known is None:
+            return None
+        step, state = known
+        own = len(state) - len(self.run.tallies)
+        for tally, stored in zip(self.run.tallies, state[own:], strict=True):
+            tally.copy_(stored)
+        return step, state[:own]
 
     def note(self, step: int, state: Sequence[Tensor], *, last: bool = False) -> None:
-        journal = self.run and self.run.journal
-        if journal and (last or journal.due(step)):
-            journal.note(self.number, step, state)
+        if self.run is None or self.run.journal is None:
+            return
+        if last or self.run.journal.due(step):
+            self.run.journal.note(self.number, step, (*state, *self.run.tallies))
 
     def tell(self, step: int, steps: int, z: Tensor, loss: Tensor) -> None:
         if self.run is None or self.run.watch is None:

@@ -22,16 +22,37 @@ def total_variation(beta: float = 2.0) -> Prior:
         raise ValueError(f"total_variation: beta must be positive, got {beta}")
 
     def prior(z: Tensor) -> Tensor:
+        if beta == 2.0:
+            return _Squares.apply(z)  # type: ignore[no-any-return]
         right = functional.pad(z.diff(dim=3), (0, 1))
         down = functional.pad(z.diff(dim=2), (0, 0, 0, 1))
         squares = right.square() + down.square()
-        if beta == 2.0:
-            return squares.flatten(1).sum(1)
         # Below beta = 2 the power has no slope at 0: equal neighbours add nothing and pull at nothing.
         rough = squares > 0
         return torch.where(rough, torch.where(rough, squares, 1.0).pow(beta / 2), 0.0).flatten(1).sum(1)
 
     return prior
+
+
+class _Squares(torch.autograd.Function):
+    """Sum of the squared differences of neighbours, (A,). Its gradient takes four additions to a picture: with the
+    chain rule, for each of the seven steps on the way, it would cost as much as a pass through a small network.
+    """
+
+    @staticmethod
+    def forward(context: torch.autograd.function.FunctionCtx, z: Tensor) -> Tensor:
+        right, down = z.diff(dim=3), z.diff(dim=2)
+        context.save_for_backward(right, down)
+        return right.square().sum((1, 2, 3)) + down.square().sum((1, 2, 3))
+
+    @staticmethod
+    def backward(context: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:
+        right, down = context.saved_tensors  # type: ignore[attr-defined]
+        slope = functional.pad(down, (0, 0, 1, 0))
+        slope[:, :, :-1] -= down
+        slope[..., 1:] += right
+        slope[..., :-1] -= right
+        return slope.mul_(2.0 * grad[:, None, None, None])
 
 
 def alpha_norm(alpha: float = 6.0, *, centre: float = 0.0) -> Prior:

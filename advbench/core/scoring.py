@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.core.gradients import backprop, evaluate, in_pieces, piece_size
+from advbench.core.memory_order import in_wanted_order
 from advbench.core.objectives import Objective
 from advbench.core.targets import Target, scores
 from advbench.types import Evaluation
@@ -39,6 +40,11 @@ def fitting_piece(z: Tensor) -> int | None:
     if piece_size() is not None or z.device.type != "cpu":
         return piece_size()
     return max(1, _VALUES // max(z.shape[1:].numel(), 1))
+
+
+def row_pieces(x: Tensor) -> tuple[Tensor, ...]:
+    """0 .. B - 1 of x (B, ...), cut into the samples that go through a network together; one empty piece of none."""
+    return torch.split(all_rows(x), max(fitting_piece(x) or len(x), 1))
 
 
 def all_rows(x: Tensor) -> Tensor:
@@ -68,12 +74,4 @@ def _as_objective(model: nn.Module, target: Target) -> Objective:
 
 def score_with_graph(model: nn.Module, z: Tensor, target: Target, rows: Tensor) -> Tensor:
     """`targets.scores`, with the image's channels last in memory where that is faster: equal up to rounding."""
-    if z.device.type != "cpu" or z.dtype != torch.float32 or z.dim() != 4:
-        return scores(model, z, target, rows)
-    try:
-        return scores(model, z.contiguous(memory_format=torch.channels_last), target, rows)
-    except RuntimeError as error:
-        # A network that flattens with `view` wants its maps in the usual order.
-        if "view size is not compatible" not in str(error):
-            raise
-        return scores(model, z, target, rows)
+    return in_wanted_order(model, z, lambda ordered: scores(model, ordered, target, rows))

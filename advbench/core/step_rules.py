@@ -59,7 +59,7 @@ def plain(size: float, *, schedule: Schedule | None = None) -> StepRule:
     return _stateless(lambda grad, progress: -_scaled(size, schedule, progress) * grad)
 
 
-def momentum(norm: float, size: float, *, decay: float = 1.0) -> StepRule:
+def momentum(norm: float, size: float, *, decay: float = 1.0, schedule: Schedule | None = None) -> StepRule:
     """`steepest` along g = decay * g + grad / mean|grad| (Dong et al. 2018, arXiv:1710.06081, equation 6)."""
     direction = _DIRECTIONS[norm]
 
@@ -67,7 +67,7 @@ def momentum(norm: float, size: float, *, decay: float = 1.0) -> StepRule:
         mean = grad.flatten(1).abs().mean(1)
         scale = torch.where(mean > 0, mean, torch.ones_like(mean))
         velocity = decay * state[0] + grad / torch.as_tensor(per_sample(scale, grad))
-        return -size * direction(velocity, size), (velocity,)
+        return -_scaled(size, schedule, progress) * direction(velocity, size), (velocity,)
 
     return StepRule(lambda z: (torch.zeros_like(z),), update)
 
@@ -99,15 +99,17 @@ def lbfgs(size: float = 1.0, *, memory: int = 10) -> StepRule:
     """
 
     def init(z: Tensor) -> State:
-        return (*no_curvature(z, memory), torch.zeros_like(z), torch.zeros_like(z))
+        return (torch.zeros_like(z), torch.zeros_like(z), *sum(no_curvature(z, memory), ()))
 
     def update(grad: Tensor, state: State, progress: float) -> tuple[Tensor, State]:
-        known = remembered(Curvature(*state[:3]), state[3], grad - state[4])
+        (before, last), places = state[:2], state[2:]
+        old = Curvature(*(places[i * memory : (i + 1) * memory] for i in range(3)))
+        known = remembered(old, before, grad - last)
         direction = newton_like(known, grad).flatten(1)
-        first = (known.inverse > 0).sum(1, keepdim=True) == 0
+        first = (known.inverse[-1] == 0)[:, None]
         short = (1.0 / direction.abs().sum(1, keepdim=True).clamp_min(torch.finfo(grad.dtype).tiny)).clamp_max(1.0)
         move = (-size * torch.where(first, short, 1.0) * direction).reshape(grad.shape)
-        return move, (*known, move, grad)
+        return move, (move, grad, *sum(known, ()))
 
     return StepRule(init, update)
 

@@ -153,11 +153,11 @@ class _Roll(torch.autograd.Function):
 
 
 def _rolled(z: Tensor, shift: Tensor) -> Tensor:
-    height, width = z.shape[2:]
-    sample = torch.arange(len(z), device=z.device)[:, None, None]
+    channels, height, width = z.shape[1:]
     down = (torch.arange(height, device=z.device) - shift[:, :1]) % height  # (A, H)
     right = (torch.arange(width, device=z.device) - shift[:, 1:]) % width  # (A, W)
-    return z.movedim(1, -1)[sample, down[:, :, None], right[:, None, :]].movedim(-1, 1)
+    place = (width * down[:, :, None] + right[:, None]).flatten(1)  # (A, H W)
+    return z.flatten(2).gather(2, place[:, None].expand(-1, channels, -1)).reshape(z.shape)
 
 
 def warp(

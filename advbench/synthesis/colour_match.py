@@ -39,10 +39,20 @@ def match_colours(image: Tensor, sample: Tensor) -> Tensor:
 
     Gatys et al. 2016, arXiv:1606.05897, section 3.2, with symmetric square roots.
     """
-    mean, covariance = _statistics(image)
-    other_mean, other_covariance = _statistics(sample)
+    matrix, shift = colour_map(image.flatten(2), sample.flatten(2))
+    return (matrix @ image.flatten(2) + shift).reshape(image.shape)
+
+
+def colour_map(colours: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """matrix (B, C, C) and shift (B, C, 1): matrix @ colours + shift has mean and covariance of `wanted`.
+
+    colours (B, C, N), wanted (B, C, M). The matrix is a product of symmetric square roots.
+    Hertzmann et al. 2001, doi:10.1145/383259.383295.
+    """
+    mean, covariance = _statistics(colours)
+    other_mean, other_covariance = _statistics(wanted)
     matrix = _power(other_covariance, 0.5) @ _power(covariance, -0.5)
-    return (matrix @ (image.flatten(2) - mean) + other_mean).reshape(image.shape)
+    return matrix, other_mean - matrix @ mean
 
 
 def match_brightness(image: Tensor, sample: Tensor) -> Tensor:
@@ -81,12 +91,11 @@ def _luma(image: Tensor) -> Tensor:
     return torch.einsum("bchw,c->bhw", image, weights)[:, None]
 
 
-def _statistics(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (B, C, 1) and covariance (B, C, C) of the colours."""
-    flat = image.flatten(2)
-    mean = flat.mean(2, keepdim=True)
-    centred = flat - mean
-    return mean, centred @ centred.transpose(1, 2) / flat.shape[2]
+def _statistics(colours: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (B, C, 1) and covariance (B, C, C) of colours (B, C, N)."""
+    mean = colours.mean(2, keepdim=True)
+    centred = colours - mean
+    return mean, centred @ centred.transpose(1, 2) / colours.shape[2]
 
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:

@@ -13,7 +13,7 @@ from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.journal import shown_by
 from advbench.core.keep import Keep, keep_latest
-from advbench.core.memory_order import wanted_order
+from advbench.core.memory_order import in_wanted_order
 from advbench.core.objectives import Objective
 from advbench.core.parameterisations import Parameterisation, pixels
 from advbench.core.priors import Prior
@@ -67,15 +67,15 @@ def render(
 
 def raising(model: nn.Module, target: Target, probe: Tensor) -> Objective:
     """Raise the target's score; never reached. probe (1, C, H, W): an image like those to come."""
-    ordered = wanted_order(model, probe)
-    partial = None if target.whole else Partial(model, target.layers, ordered(probe))
+    partial = None if target.whole else in_wanted_order(model, probe, lambda z: Partial(model, target.layers, z))
+
+    def value(z: Tensor, rows: Tensor) -> Tensor:
+        if partial is None:
+            return scores(model, z, target, rows)
+        return target.read(Reading(z.new_empty(0), partial(z), rows))
 
     def objective(z: Tensor, rows: Tensor) -> Evaluation:
-        z = ordered(z)
-        if partial is None:
-            value = scores(model, z, target, rows)
-        else:
-            value = target.read(Reading(z.new_empty(0), partial(z), rows))
-        return Evaluation(-value, torch.zeros_like(value, dtype=torch.bool))
+        score = in_wanted_order(model, z, lambda ordered: value(ordered, rows))
+        return Evaluation(-score, torch.zeros_like(score, dtype=torch.bool))
 
     return objective

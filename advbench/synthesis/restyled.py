@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from advbench.synthesis.compared import features
 from advbench.synthesis.compensated_pool import CompensatedPool
+from advbench.synthesis.rimmed_conv import repad
 from advbench.synthesis.stages import stages
 from advbench.types import ConfigError
 
@@ -36,8 +37,8 @@ def restyled(
     twin = copy.deepcopy(model, kept)
     if padding != "as it is":
         for module in twin.modules():
-            if isinstance(module, nn.Conv2d) and module.padding != "valid":
-                module.padding_mode = padding  # type: ignore[assignment]
+            if isinstance(module, nn.Conv2d):
+                repad(module, padding)
     pools = _replace_pools(twin) if pooling == "average" else []
     if pooling == "average" and not pools:
         raise ConfigError(f'{type(model).__name__} has no MaxPool2d modules to replace: leave pooling "as it is"')

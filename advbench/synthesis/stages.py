@@ -50,13 +50,16 @@ def texture_layers(model: nn.Module, image: Tensor) -> list[str]:
     return [stage.layers[0] for stage in stages(model, image)]
 
 
-def content_layer(model: nn.Module, image: Tensor) -> str:
-    """The second wide layer (or else the first) at an eighth of the image's size: relu4_2 of a VGG."""
+def content_layer(model: nn.Module, image: Tensor, *, part: int = _CONTENT, place: int = 1) -> str:
+    """The second wide layer (or else the last before it) at an eighth of the image's size: relu4_2 of a VGG.
+
+    part, place: another part of the size, and another layer there, counted from 0; 4 and 2 mean relu3_3.
+    """
     found = stages(model, image)
     # Rounding of strided layers: 27 rows of 224 are an eighth too.
-    enough = 0.9 * min(image.shape[2:]) / _CONTENT
+    enough = 0.9 * min(image.shape[2:]) / part
     layers = next((stage for stage in reversed(found) if stage.side >= enough), found[-1]).layers
-    return layers[min(1, len(layers) - 1)]
+    return layers[min(place, len(layers) - 1)]
 
 
 def named_layers(model: nn.Module, names: Sequence[str], image: Tensor) -> list[str]:

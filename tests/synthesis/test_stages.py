@@ -29,6 +29,8 @@ def test_the_layers_of_a_vgg_are_those_of_the_papers() -> None:
     model, x = vgg(), pictures(side=64)
     assert texture_layers(model, x) == [f"net.relu{i}_1" for i in (1, 2, 3, 4, 5)]
     assert content_layer(model, x) == "net.relu4_2"
+    assert content_layer(model, x, part=4, place=2) == "net.relu3_3"
+    assert content_layer(model, x, part=2, place=9) == "net.relu2_2"  # there are two
 
 
 def test_the_usual_names_are_found_in_torchvisions() -> None:

@@ -35,6 +35,7 @@ def style_target(model: nn.Module, content: Tensor, styles: Sequence[Tensor], qu
     textured = _named(model, recipe.style_layers, content) or texture_layers(model, content)
     shares = shares_of(textured, recipe.layer_weights)
     seen = _features(model, content, [*spatial, *textured], smooth=question.smooth)
+    _check_strength(seen[textured[0]], recipe, textured[0])
     ours = [_features(model, each.expand(count, -1, -1, -1), textured, smooth=question.smooth) for each in styles]
     distances = {
         layer: question.comparison([maps[layer] for maps in ours], question.mix, question.draws, layer)
@@ -71,6 +72,15 @@ def smoothed(maps: Tensor) -> Tensor:
     """
     flat = maps.flatten(1)
     return (flat.softmax(1) * flat.shape[1]).reshape(maps.shape)
+
+
+def _check_strength(maps: Tensor, recipe: Recipe, layer: str) -> None:
+    mean = float(maps.abs().mean()) if len(maps) else 0.0
+    if mean > recipe.strongest:
+        raise ConfigError(
+            f"this preset's weights are for torchvision's own weights of SqueezeNet 1.1; here the maps of {layer} have "
+            f"a mean of {mean:.3g}, more than {recipe.strongest:g}: take the preset default, whose losses have no unit"
+        )
 
 
 def _named(model: nn.Module, layers: Sequence[str], image: Tensor) -> list[str]:

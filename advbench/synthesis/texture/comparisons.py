@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from advbench.core.draws import Draws
-from advbench.core.gram import gram, gram_distance
+from advbench.core.gram import distance_from_gram, gram
 from advbench.core.journal import current_step
 from advbench.core.nearest_features import nearest_features
 from advbench.core.sliced_wasserstein import random_directions, resampled, shadow_distance, shadows
@@ -23,7 +23,7 @@ Comparison = Callable[[Sequence[Tensor], Sequence[float], Draws, str], Distance]
 def by_gram(samples: Sequence[Tensor], shares: Sequence[float], draws: Draws, name: str) -> Distance:
     """Squared distance of the Gram matrix from the weighted mean of those of the samples. arXiv:1505.07376."""
     wanted = torch.stack([share * gram(maps) for maps, share in zip(samples, shares, strict=True)]).sum(0)
-    return lambda maps, rows: gram_distance(gram(maps), wanted[rows])
+    return lambda maps, rows: distance_from_gram(maps, wanted[rows])
 
 
 def by_sliced_wasserstein(samples: Sequence[Tensor], shares: Sequence[float], draws: Draws, name: str) -> Distance:

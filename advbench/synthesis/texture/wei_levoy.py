@@ -32,7 +32,7 @@ def wei_levoy(
     size: Sequence[int] = (),
     window: int = 9,
     levels: int = 3,
-    search: str = "tree",
+    search: str = "brute",
 ) -> Tensor:
     """Images (B, C, H, W) with the texture of sample (B or 1, C, h, w), one for each of the draws; no network is used.
 
@@ -40,7 +40,8 @@ def wei_levoy(
     and is replaced in scan order: each pixel gets the colour of the sample's with the nearest neighbourhood, the
     part of a window x window square that is already made, and a square half as wide of the coarser level around the
     same place. The picture is taken as a torus, so it can be tiled. size: (H, W); twice the sample's if not given.
-    search: "tree" (k-d tree, exact) or "brute" (all differences). Every colour in the picture is one of the sample's.
+    search: "brute" (all differences) or "tree" (a k-d tree, exact too; in so many dimensions it takes ten times as long
+    for a sample of 96 x 96). Every colour in the picture is one of the sample's.
     model is not looked at. Raises ConfigError for a sample smaller than the window, and for unknown words. Wei and
     Levoy 2000.
     """

@@ -164,6 +164,14 @@ def test_the_presets_belong_to_known_layers_and_phases() -> None:
     assert all(len(recipe.sizes) in (0, len(recipe.steps)) for recipe in RECIPES.values())
 
 
+def test_a_preset_for_one_set_of_weights_refuses_much_stronger_ones() -> None:
+    squeeze = load_model("torchvision:squeezenet1_1")
+    with torch.no_grad():
+        next(squeeze.parameters()).mul_(50.0)  # as if made for bytes
+    with pytest.raises(ConfigError, match=r"for torchvision's own weights .* take the preset default"):
+        style(squeeze, picture(0, 48, 64), picture(1), draws=ONE, preset="cs231n", sizes=(64,), steps=(2,))
+
+
 def test_adam_goes_on_at_twice_the_size() -> None:
     handover = Handover(adam(0.1))
     step = handover.step()
@@ -177,7 +185,7 @@ def test_adam_goes_on_at_twice_the_size() -> None:
     fresh = Handover(lbfgs(memory=2))
     step = fresh.step()
     step.update(torch.ones_like(z), step.init(z), 0.0)
-    assert fresh.step().init(torch.zeros(1, 3, 8, 8))[0].shape == (1, 2, 192)
+    assert fresh.step().init(torch.zeros(1, 3, 8, 8))[-6].shape == (1, 192)
 
 
 @pytest.mark.parametrize(
