@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from advbench.cli.outputs import OUT_FILE
 from advbench.cli.settings import settings
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -15,7 +16,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     epilog="Example: advbench train-style transform --model torchvision:squeezenet1_1@IMAGENET1K_V1 --style starry.jpg "
     "--images photos --out starry.safetensors"
 )
-@click.argument("kind", type=click.Choice(["transform", "adaptive", "contrastive"]))
+@click.argument("kind", type=click.Choice(["transform", "adaptive", "contrastive", "norms"]))
 @click.option("--model", required=True, help="The network whose features judge: a name or a spec.")
 @click.option("--weights", type=FILE, help="A file with its weights.")
 @click.option("--model-param", "model_params", multiple=True, metavar="KEY=VALUE", help="Of the model; repeatable.")
@@ -23,15 +24,23 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--style", "styles", multiple=True, type=FILE, help="A style image; repeatable: one network holds all.")
 @click.option("--styles", "style_folder", type=click.Path(file_okay=False, path_type=Path), help="Or a folder of them.")
 @click.option("--images", required=True, type=click.Path(file_okay=False, path_type=Path), help="Photographs.")
-@click.option("--steps", default=1000, show_default=True, type=click.IntRange(1))
+@click.option("--steps", default=2000, show_default=True, type=click.IntRange(1))
 @click.option("--batch", default=4, show_default=True, type=click.IntRange(1))
 @click.option("--side", default=128, show_default=True, type=click.IntRange(16), help="Of the square crops.")
 @click.option("--lr", default=2e-3, show_default=True, type=float)
 @click.option("--style-weight", type=float, help="Against the content's 1.  [default: depends on KIND]")
 @click.option("--norm", default="instance", show_default=True, type=click.Choice(["instance", "batch"]))
+@click.option(
+    "--layer", help="Of the model: whose features are decoded.  [default: the first at a quarter of the size]"
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--allow-code", is_flag=True, help="Run model code that --model names (python:module:function).")
-@click.option("--out", required=True, type=FILE, help="FILE.safetensors; FILE.csv beside it gets the losses.")
+@click.option(
+    "--out",
+    required=True,
+    type=OUT_FILE,
+    help="FILE.safetensors, of norms FILE.png; FILE.csv beside it gets the losses.",
+)
 def train_style(
     *,
     kind: str,
@@ -48,18 +57,23 @@ def train_style(
     lr: float,
     style_weight: float | None,
     norm: str,
+    layer: str | None,
     seed: int,
     allow_code: bool,
     out: Path,
 ) -> None:
     """Train a network that paints photographs, for `advbench picture fast_style` and `adaptive_style`.
 
+    Every tenth photograph is kept apart, and the loss on these is told.
+
     \b
     transform     one network for the given styles, which may be blended (fast_style)
     adaptive      a decoder for any style, by statistics of features (adaptive_style)
     contrastive   the same, with styles told apart by a learned code (adaptive_style)
+    norms         no network, but a figure: losses with instance and batch norm
     """
-    from advbench.bench.style_training import StyleJob, train_style_network
+    from advbench.bench.style_training import StyleJob, compare_norm_losses, train_style_network
+    from advbench.report.norm_curves import write_norm_curves
 
     job = StyleJob(
         kind=kind,
@@ -75,9 +89,14 @@ def train_style(
         learning_rate=lr,
         style_weight=style_weight,
         norm=norm,
+        layer=layer,
         seed=seed,
         allow_code=allow_code,
         model_params=settings(model_params, option="--model-param"),
     )
-    first, last = train_style_network(job, out)
-    click.echo(f"loss {first:.3g} -> {last:.3g}; wrote {out}")
+    if kind == "norms":
+        write_norm_curves(out, compare_norm_losses(job, out), batch=batch, side=side)
+    else:
+        for change in train_style_network(job, out):
+            click.echo(f"loss {change}")
+    click.echo(f"wrote {out}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -31,7 +32,8 @@ def files(tmp_path: Path) -> Path:
 
 def train(files: Path, *words: str) -> tuple[int, str]:
     common = ["--images", "photos", "--steps", "2", "--batch", "1", "--side", "16", "--weights", "vgg.safetensors"]
-    result = CliRunner().invoke(cli, ["train-style", "transform", *words, *common])
+    kind = ["norms"] if words[-1].endswith(".png") else ["transform"]
+    result = CliRunner().invoke(cli, ["train-style", *kind, *words, *common])
     if isinstance(result.exception, ConfigError):
         return 2, str(result.exception)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -51,6 +53,33 @@ def test_a_network_is_trained_and_paints(files: Path, monkeypatch: pytest.Monkey
     assert len((files / "net.csv").read_text().splitlines()) == 3  # a head and two steps
     paint = ["--network", "net.safetensors", "--image", "photos/a.png", "--vary", "mix=[1,0],[0,1]"]
     assert CliRunner().invoke(cli, ["picture", "fast_style", *paint, "--out", "strip.png"]).exit_code == 0
+
+
+@pytest.mark.slow
+def test_every_tenth_photograph_is_kept_apart_and_tells(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(files)
+    for number in range(10):
+        (files / "photos" / f"more{number}.png").write_bytes((files / "photos/a.png").read_bytes())
+    judge = ["--model", "vgg19_features", "--model-param", "last=relu2_1"]
+    code, output = train(files, *judge, "--style", "style.png", "--style", "photos/b.png", "--out", "net.safetensors")
+    assert code == 0, output
+    assert [line.partition(":")[0] for line in output.splitlines() if line.startswith("loss")] == [
+        "loss on 1 photograph kept apart, style.png",
+        "loss on 1 photograph kept apart, b.png",
+    ]
+
+
+@pytest.mark.slow
+def test_norms_are_compared_in_a_figure(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(files)
+    judge = ["--model", "vgg19_features", "--model-param", "last=relu2_1"]
+    code, output = train(files, *judge, "--style", "style.png", "--out", "norms.png")
+    assert code == 0, output
+    with Image.open("norms.png") as figure:
+        assert min(figure.size) > 300
+    table = pd.read_csv("norms.csv")
+    assert len(table) == 3 * 2 * 2  # inputs, norms, steps
+    assert set(table["norm"]) == {"instance", "batch"}
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,33 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from advbench.core.activations import Partial
+from advbench.core.activations import Partial, module_named
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
+from advbench.core.layer_order import full_name
 from advbench.core.statistics import Statistics, statistics, with_statistics
-from advbench.synthesis.feed_forward.training import Course, History, Watch, crops, require_room, train_network
-from advbench.synthesis.stages import named_layers, texture_layers
+from advbench.synthesis.feed_forward.training import (
+    BatchLoss,
+    Course,
+    History,
+    Row,
+    Watch,
+    crops,
+    measured,
+    require_room,
+    train_network,
+)
+from advbench.synthesis.stages import content_layer, named_layers, texture_layers
 from advbench.types import ConfigError
 
 _PROBE = 128  # side of the image by which layers are chosen
+_PART = 4  # of the image's side, where features are decoded by default
 
 
 class Decoder(nn.Module):
@@ -44,7 +57,7 @@ class Decoder(nn.Module):
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         y = features / self.strength
         for conv, smooth in zip(self.convs, self.smooth, strict=True):
-            y = functional.interpolate(functional.relu(conv(y)), scale_factor=2.0, mode="nearest")
+            y = functional.interpolate(functional.relu(conv(y)), scale_factor=2.0, mode="bilinear")
             y = functional.relu(smooth(y))
         # Layers with odd sizes do not halve exactly: the rest is stretched.
         y = y if y.shape[2:] == size else functional.interpolate(y, size, mode="bilinear")
@@ -56,18 +69,22 @@ class Encoder:
     """A network's layers up to `layer`: features for AdaIN, and finer layers whose statistics judge the style."""
 
     def __init__(self, model: nn.Module, images: Tensor, layer: str | None = None) -> None:
-        """images (B, 3, H, W): like those to come. layer: by default the first of the fourth resolution."""
+        """images (B, 3, H, W): like those to come. layer: by default the first at a quarter of the size.
+
+        That is relu3_1 of a VGG. The paper decodes relu4_1; to draw sharply from an eighth of the size takes a decoder
+        far more steps than a small machine has time for.
+        """
         # Of a size of its own: a decoder must find the same layer again for images of every size.
         probe = functional.interpolate(images[:1], (_PROBE, _PROBE), mode="bilinear")
         found = texture_layers(model, probe)
-        depth = min(3, len(found) - 1)
-        self.layer = named_layers(model, [layer], probe)[0] if layer else found[depth]
-        finer = found[: found.index(self.layer)] if self.layer in found else found[:depth]
-        self.model, self.judged = model, (*finer, self.layer)
-        with frozen(model):
+        given = named_layers(model, [layer], probe)[0] if layer else content_layer(model, probe, part=_PART, place=0)
+        self.model, self.layer = model, full_name(model, module_named(model, given))
+        with frozen(model), torch.no_grad():
+            maps = Partial(model, [*found, self.layer], probe)(probe)
+            side = maps[self.layer].shape[2]
+            finer = [name for name in found if name != self.layer and maps[name].shape[2] >= side]
+            self.judged = (*finer, self.layer)
             self.partial = Partial(model, self.judged, probe)
-            with torch.no_grad():
-                maps = self.partial(probe)
         self.strength = float(maps[self.layer].square().mean().sqrt())
         self.widths = {name: maps[name].shape[1] for name in self.judged}
         self.channels = self.widths[self.layer]
@@ -77,6 +94,15 @@ class Encoder:
         return self.partial(x)
 
 
+class Adaptive(NamedTuple):
+    """The decoder, in eval mode, the loss of every step, and on images kept apart: before and after the training."""
+
+    decoder: Decoder
+    history: History
+    before: Row | None = None
+    after: Row | None = None
+
+
 def train_adaptive(
     model: nn.Module,
     photos: Tensor,
@@ -84,36 +110,53 @@ def train_adaptive(
     course: Course | None = None,
     *,
     layer: str | None = None,
-    style_weight: float = 10.0,
+    style_weight: float = 2.0,
+    held_out: tuple[Tensor, Tensor] | None = None,
     watch: Watch | None = None,
-) -> tuple[Decoder, History]:
-    """A decoder for features of `model` with exchanged statistics, and the loss of every step.
+) -> Adaptive:
+    """A decoder for features of `model` with exchanged statistics.
 
-    photos (N, 3, H, W): contents; styles (M, 3, h, w): what statistics are taken from, the more the better. The loss is
-    equation 11 of the paper, its distances divided by the squared length of what they are measured against.
+    photos (N, 3, H, W): contents; styles (M, 3, h, w): what statistics are taken from, the more the better. held_out:
+    photographs and styles on which the loss is measured. The loss is equation 11 of the paper, its distances divided by
+    the squared length of what they are measured against; a style_weight of 2 makes both parts about equal at the end.
+    Raises ConfigError for images smaller than the crops.
     """
     course = course or Course()
-    require_room(photos, course)
-    require_room(styles, course)
-    side = course.side
+    for images in (photos, styles, *(held_out or ())):
+        require_room(images, course)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(course.seed)
-        encoder = Encoder(model, crops(photos, side, Draws(course.seed, torch.arange(1))), layer)
+        encoder = Encoder(model, crops(photos, course.side, Draws(course.seed, torch.arange(1))), layer)
         decoder = Decoder(encoder.channels, encoder.halvings, strength=encoder.strength).to(photos.device)
 
+    def unseen() -> Row | None:
+        if held_out is None:
+            return None
+        lesson = _adaptive_loss(encoder, decoder, held_out[1], style_weight)
+        return measured(decoder, held_out[0], lesson, course, critic=model)
+
+    before = unseen()
+    lesson = _adaptive_loss(encoder, decoder, styles, style_weight)
+    history = train_network(decoder, photos, lesson, course, critic=model, watch=watch)
+    return Adaptive(decoder.eval(), history, before, unseen())
+
+
+def _adaptive_loss(encoder: Encoder, decoder: Decoder, styles: Tensor, style_weight: float) -> BatchLoss:
+    """What is decoded has the wanted features, and at every layer the statistics of its style."""
+
     def loss(x: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        size = (x.shape[2], x.shape[3])
         with torch.no_grad():
-            style = encoder(crops(styles, side, draws.branch("style")))
+            style = encoder(crops(styles, size[0], draws.branch("style")))
             wanted = with_statistics(encoder(x)[encoder.layer], statistics(style[encoder.layer]))
-        seen = encoder(decoder(wanted, (side, side)))
+        seen = encoder(decoder(wanted, size))
         content = relative_distance(seen[encoder.layer], wanted)
         pairs = [(statistics(seen[name]), statistics(style[name])) for name in encoder.judged]
         each = [relative_distance(one, other) for pair in pairs for one, other in zip(*pair, strict=True)]
         distance = torch.stack(each).mean()
         return content + style_weight * distance, {"content": content, "style": distance}
 
-    history = train_network(decoder, photos, loss, course, critic=model, watch=watch)
-    return decoder.eval(), history
+    return loss
 
 
 def adapt(

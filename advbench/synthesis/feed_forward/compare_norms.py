@@ -39,7 +39,9 @@ def compare_norms(
     """
     course = course or Course(steps=300, side=96)
     common = 1.0 - style if common_style is None else common_style
-    painter = train_style(model, [common], photos, replace(course, seed=course.seed + 1), weights=weights).network
+    first = replace(course, seed=course.seed + 1)
+    tell = None if watch is None else (lambda step, row: watch("common style", "instance", step, row))
+    painter = train_style(model, [common], photos, first, weights=weights, watch=tell).network
     kinds = {
         "original": photos,
         "contrast normalised": flat_histogram(photos),

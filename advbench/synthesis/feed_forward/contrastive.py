@@ -1,13 +1,14 @@
 """Styles told apart by contrast, not by fixed statistics. CAST, Zhang et al. 2022, arXiv:2205.09542.
 
 A projector learns a code in which two crops of one painting are close and crops of others far; a decoder learns to make
-pictures whose code is that of the style. The paper's two adversarial losses are left out: they need thousands of
-paintings to be a domain.
+pictures whose code is that of the style, which a critic takes for paintings, and from which a second decoder finds the
+photograph again (the critics: `domains`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from torch.nn import functional
 from advbench.core.draws import Draws
 from advbench.core.statistics import statistics, with_statistics
 from advbench.synthesis.feed_forward.adaptive import Decoder, Encoder, relative_distance
+from advbench.synthesis.feed_forward.domains import Critic, critic_loss, maker_loss
 from advbench.synthesis.feed_forward.training import (
     BatchLoss,
     Course,
@@ -84,6 +86,29 @@ def info_nce(codes: Tensor, positives: Tensor, negatives: Tensor, allowed: Tenso
     return (logits.logsumexp(2) - own).mean(1)
 
 
+class Makers(nn.Module):
+    """What learns together: the decoders to paintings and to photographs, and a critic for each of these domains."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.painter, self.restorer = (
+            Decoder(encoder.channels, encoder.halvings, strength=encoder.strength) for _ in range(2)
+        )
+        self.of_paintings, self.of_photographs = Critic(), Critic()
+
+
+@dataclass(frozen=True)
+class CastWeights:
+    """How much each part of the loss counts beside the content's 1.
+
+    style: the contrastive loss; cycle: the ways back (4 in the published code); adversarial: the critics (0.1 there).
+    """
+
+    style: float = 0.2
+    cycle: float = 4.0
+    adversarial: float = 0.1
+
+
 class Cast(NamedTuple):
     """What was trained, in eval mode, with the losses of both trainings."""
 
@@ -101,15 +126,13 @@ def train_contrastive(
     *,
     layer: str | None = None,
     queue: int = 512,
-    style_weight: float = 0.2,
-    cycle_weight: float = 4.0,
+    weights: CastWeights | None = None,
     watch: Watch | None = None,
 ) -> Cast:
     """A projector of style codes, then a decoder for any style, both on features of `model`.
 
-    photos (N, 3, H, W): contents; styles (M, 3, h, w). style_weight, cycle_weight: of the contrastive loss and of the
-    way back (the picture, given the statistics of its own photograph again, must be that photograph; 4 in the paper).
-    Raises ConfigError for images smaller than the crops.
+    photos (N, 3, H, W): contents; styles (M, 3, h, w), also what the critics take for paintings. Raises ConfigError for
+    images smaller than the crops.
     """
     course = course or Course()
     require_room(photos, course)
@@ -118,15 +141,13 @@ def train_contrastive(
         torch.manual_seed(course.seed)
         encoder = Encoder(model, crops(photos, course.side, Draws(course.seed, torch.arange(1))), layer)
         code = StyleCode([encoder.widths[name] for name in encoder.judged]).to(photos.device)
-        decoder = Decoder(encoder.channels, encoder.halvings, strength=encoder.strength).to(photos.device)
+        makers = Makers(encoder).to(photos.device)
     telling_apart = _code_loss(encoder, code, styles, Queue(queue))
     code_history = train_network(code, styles, telling_apart, course, critic=model, watch=watch)
     code.eval().requires_grad_(False)
-    loss = _picture_loss(
-        encoder, code, decoder, styles=styles, queue=Queue(queue), weights=(style_weight, cycle_weight)
-    )
-    history = train_network(decoder, photos, loss, course, critic=model, watch=watch)
-    return Cast(decoder.eval(), code.requires_grad_(True), code_history, history)
+    loss = _picture_loss(encoder, code, makers, styles=styles, queue=Queue(queue), weights=weights or CastWeights())
+    history = train_network(makers, photos, loss, course, critic=model, watch=watch)
+    return Cast(makers.painter.eval(), code.requires_grad_(True), code_history, history)
 
 
 def codes_of(encoder: Encoder, code: StyleCode, x: Tensor) -> Tensor:
@@ -151,32 +172,34 @@ def _code_loss(encoder: Encoder, code: StyleCode, styles: Tensor, queue: Queue) 
 
 
 def _picture_loss(
-    encoder: Encoder,
-    code: StyleCode,
-    decoder: Decoder,
-    *,
-    styles: Tensor,
-    queue: Queue,
-    weights: tuple[float, float],
+    encoder: Encoder, code: StyleCode, makers: Makers, *, styles: Tensor, queue: Queue, weights: CastWeights
 ) -> BatchLoss:
-    """The picture keeps the content's features, has the style's code, and leads back to the photograph."""
+    """The painting keeps the content's features, has the style's code, passes for one, and leads back; so the reverse.
+
+    The critics' own loss is part of it and reaches nothing but the critics.
+    """
 
     def loss(x: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         size = (x.shape[2], x.shape[3])
         owners = chosen(len(styles), draws.branch("style"))
         style = cut(styles, owners, x.shape[2], draws.branch("style"))
         with torch.no_grad():
-            content = encoder(x)[encoder.layer]
-            wanted = with_statistics(content, statistics(encoder(style)[encoder.layer]))
+            content, strokes = encoder(x)[encoder.layer], encoder(style)[encoder.layer]
+            wanted = with_statistics(content, statistics(strokes))
             style_code = codes_of(encoder, code, style)
-        picture = decoder(wanted, size)
-        seen = encoder(picture)
+        painting = makers.painter(wanted, size)
+        restored = makers.restorer(with_statistics(strokes, statistics(content)), size)
+        seen, behind = encoder(painting), encoder(restored)[encoder.layer]
         kept = relative_distance(seen[encoder.layer], wanted)
         contrast = queue.contrast(code([seen[name] for name in encoder.judged]), style_code, owners)
         queue.push(style_code, owners)
-        back = decoder(with_statistics(seen[encoder.layer], statistics(content)), size)
-        cycle = (back - x).abs().mean()
-        total = kept + weights[0] * contrast + weights[1] * cycle
-        return total, {"content": kept, "contrast": contrast, "cycle": cycle}
+        back = makers.restorer(with_statistics(seen[encoder.layer], statistics(content)), size)
+        again = makers.painter(with_statistics(behind, statistics(strokes)), size)
+        cycle = 0.5 * ((back - x).abs().mean() + (again - style).abs().mean())
+        passing = 0.5 * (maker_loss(makers.of_paintings, painting) + maker_loss(makers.of_photographs, restored))
+        telling = critic_loss(makers.of_paintings, style, painting) + critic_loss(makers.of_photographs, x, restored)
+        made = kept + weights.style * contrast + weights.cycle * cycle + weights.adversarial * passing
+        parts = {"content": kept, "contrast": contrast, "cycle": cycle, "passing": passing, "critics": telling}
+        return made + telling, parts
 
     return loss

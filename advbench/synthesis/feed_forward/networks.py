@@ -40,9 +40,10 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class Block(nn.Module):
-    """Perhaps twice as large (nearest), convolution with reflected borders, normalisation, perhaps ReLU.
+    """Perhaps twice as large (bilinear), convolution with reflected borders, normalisation, perhaps ReLU.
 
-    Enlarging before a convolution leaves no checkerboard, as a transposed convolution would.
+    Enlarging before a convolution leaves no checkerboard of its own, as a transposed convolution would; bilinear, a
+    slope stays a slope, where nearest neighbours make steps of it.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Block(nn.Module):
         self.norm, self.up, self.relu = norm, up, relu
 
     def forward(self, x: Tensor, mix: Tensor) -> Tensor:
-        enlarged = functional.interpolate(x, scale_factor=2.0, mode="nearest") if self.up else x
+        enlarged = functional.interpolate(x, scale_factor=2.0, mode="bilinear") if self.up else x
         y: Tensor = self.norm(self.conv(enlarged), mix)
         return functional.relu(y) if self.relu else y
 

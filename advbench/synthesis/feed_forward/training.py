@@ -16,18 +16,22 @@ from advbench.types import ConfigError
 
 # (crops (B, C, side, side), the step's draws) -> (loss (), named parts of it)
 BatchLoss = Callable[[Tensor, Draws], tuple[Tensor, dict[str, Tensor]]]
-History = list[dict[str, float]]  # a row per step: the loss and its parts
-Watch = Callable[[int, dict[str, float]], None]
+Row = dict[str, float]  # the loss and its parts
+History = list[Row]  # a row per step
+Watch = Callable[[int, Row], None]
 
 
 @dataclass(frozen=True)
 class Course:
-    """How long and on what: `steps` batches of square crops with this side, by Adam with this learning rate."""
+    """How long and on what: `steps` batches of square crops with this side, by Adam.
 
-    steps: int = 600
+    learning_rate: of the first step; it falls to 0 by half a cosine, so that the last steps do not scatter.
+    """
+
+    steps: int = 2000
     batch: int = 4
     side: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     seed: int = 0
 
 
@@ -48,20 +52,47 @@ def train_network(
     require_room(photos, course)
     optimizer = torch.optim.Adam(network.parameters(), course.learning_rate)
     history: History = []
-    with _training(network), _judging(critic):
+    with _in_mode(network, training=True), _judging(critic):
         for step in range(course.steps):
             draws = Draws(course.seed, course.batch * step + torch.arange(course.batch))
+            for group in optimizer.param_groups:
+                group["lr"] = course.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / course.steps))
             value, parts = loss(crops(photos, course.side, draws), draws)
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            row = {"loss": float(value.detach()), **{name: float(part.detach()) for name, part in parts.items()}}
+            row = _row(value, parts)
             if not math.isfinite(row["loss"]):
                 raise FloatingPointError(f"the loss became {row['loss']} at step {step}; lower the learning rate")
             history.append(row)
             if watch is not None:
                 watch(step, row)
     return history
+
+
+def measured(
+    network: nn.Module,
+    photos: Tensor,
+    loss: BatchLoss,
+    course: Course,
+    *,
+    critic: nn.Module | None = None,
+) -> Row:
+    """The loss and its parts on photos (N, C, H, W), a crop of each, with the network as it will be used (eval mode).
+
+    The crops follow from the course's seed alone: two networks, or one before and after its training, see the same.
+    """
+    rows: list[Row] = []
+    with _in_mode(network, training=False), _judging(critic), torch.no_grad():
+        for ids in torch.split(torch.arange(len(photos)), course.batch):
+            draws = Draws(course.seed, ids).branch("measured")
+            value, parts = loss(cut(photos, ids, course.side, draws), draws)
+            rows += [_row(value, parts)] * len(ids)
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
+def _row(value: Tensor, parts: dict[str, Tensor]) -> Row:
+    return {"loss": float(value.detach()), **{name: float(part.detach()) for name, part in parts.items()}}
 
 
 def require_room(photos: Tensor, course: Course) -> None:
@@ -93,15 +124,15 @@ def cut(photos: Tensor, which: Tensor, side: int, draws: Draws) -> Tensor:
 
 
 @contextmanager
-def _training(network: nn.Module) -> Iterator[None]:
+def _in_mode(network: nn.Module, *, training: bool) -> Iterator[None]:
     modes = [(module, module.training) for module in network.modules()]
-    network.train()
+    network.train(training)
     try:
         with torch.enable_grad():
             yield
     finally:
-        for module, training in modes:
-            module.training = training
+        for module, before in modes:
+            module.training = before
         network.zero_grad(set_to_none=True)
 
 

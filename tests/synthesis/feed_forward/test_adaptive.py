@@ -8,6 +8,7 @@ from hypothesis import given
 from torch import Tensor
 
 from advbench.core.statistics import statistics, with_statistics
+from advbench.models.load import load_model
 from advbench.synthesis.feed_forward.adaptive import Encoder, adapt, decoder_of, train_adaptive
 from advbench.synthesis.feed_forward.training import Course
 from advbench.types import ConfigError
@@ -32,13 +33,25 @@ def test_ones_own_statistics_change_nothing() -> None:
     assert torch.allclose(with_statistics(x, statistics(x)), x, atol=1e-5)
 
 
+def test_features_are_decoded_from_a_quarter_of_the_size_whatever_the_pictures_size() -> None:
+    model = load_model("vgg19_distilled")  # random weights
+    for side in (64, 200):
+        encoder = Encoder(model, torch.rand(1, 3, side, side))
+        assert encoder.layer == "net.relu3_1"
+        assert encoder.judged == ("net.relu1_1", "net.relu2_1", "net.relu3_1")
+        assert encoder.halvings == 2
+    deeper = Encoder(model, torch.rand(1, 3, 64, 64), "relu4_1")
+    assert deeper.judged == ("net.relu1_1", "net.relu2_1", "net.relu3_1", "net.relu4_1")
+    assert deeper.halvings == 3
+
+
 COURSE = Course(steps=30, batch=2, side=16, learning_rate=5e-3)
 
 
 @pytest.mark.slow
 def test_the_decoder_learns_and_alpha_goes_from_the_content_to_the_style() -> None:
     model = judge_net()
-    decoder, history = train_adaptive(model, PHOTOS, torch.cat([stripes(), 1 - stripes()]), COURSE)
+    decoder, history, *_ = train_adaptive(model, PHOTOS, torch.cat([stripes(), 1 - stripes()]), COURSE)
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
     encoder = Encoder(model, PHOTOS)
     none, half, whole = (adapt(encoder, decoder, PHOTOS, [stripes()], alpha=a) for a in (0.0, 0.5, 1.0))
@@ -52,9 +65,19 @@ def test_the_decoder_learns_and_alpha_goes_from_the_content_to_the_style() -> No
     )
 
 
+def test_images_kept_apart_measure_and_do_not_teach() -> None:
+    course = Course(steps=2, batch=2, side=16)
+    plain = train_adaptive(judge_net(), PHOTOS[:4], stripes(), course)
+    told = train_adaptive(judge_net(), PHOTOS[:4], stripes(), course, held_out=(PHOTOS[4:], 1 - stripes()))
+    assert plain.history == told.history
+    assert plain.before is plain.after is None
+    assert told.before is not None
+    assert told.before != told.after
+
+
 def test_what_does_not_fit_is_refused() -> None:
     encoder = Encoder(judge_net(), PHOTOS)
-    decoder, _ = train_adaptive(judge_net(), PHOTOS, stripes(), Course(steps=1, batch=1, side=16))
+    decoder = train_adaptive(judge_net(), PHOTOS, stripes(), Course(steps=1, batch=1, side=16)).decoder
     with pytest.raises(ConfigError, match="alpha must be between 0 and 1"):
         adapt(encoder, decoder, PHOTOS, [stripes()], alpha=1.5)
     with pytest.raises(ConfigError, match="mix must be 1 shares"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from advbench.synthesis.feed_forward.networks import BatchNorm, StyleNorm, TransformNet, network_of
+from advbench.synthesis.feed_forward.networks import BatchNorm, Block, StyleNorm, TransformNet, network_of
 from advbench.synthesis.feed_forward.train_style import paint
 from advbench.types import ConfigError
 
@@ -33,6 +33,24 @@ def test_instance_norm_does_not_see_contrast_and_brightness_and_batch_norm_does(
     instance, batch = StyleNorm(3, 1), BatchNorm(3).eval()
     assert torch.allclose(instance(a * x + b, mix), instance(x, mix), atol=1e-3)
     assert torch.allclose(batch(a * x + b, mix), batch(x, mix)) == (abs(a - 1.0) < 1e-6 and abs(b) < 1e-6)
+
+
+class Nothing(nn.Module):
+    def forward(self, x: Tensor, mix: Tensor) -> Tensor:
+        return x
+
+
+def test_enlarging_leaves_no_steps_that_repeat_every_second_pixel() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        block = Block((1, 1), 3, Nothing(), up=True, relu=False)
+    ramp = torch.linspace(0.0, 1.0, 12).expand(1, 1, 12, 12)
+    y = block(ramp, torch.ones(1, 1)).detach()
+    assert y.shape == (1, 1, 24, 24)
+    inside = y[..., 4:-4, 4:-4]  # a ramp again: every step to the right is as long as the next
+    steps = inside.diff(dim=3)
+    assert torch.allclose(steps, steps.mean().expand_as(steps), atol=1e-5)
+    assert steps.abs().min() > 1e-4
 
 
 def test_instance_norm_gives_mean_0_and_variance_1() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 from advbench.core.draws import Draws
 from advbench.synthesis.feed_forward.losses import Judge, Weights
 from advbench.synthesis.feed_forward.train_style import train_style
-from advbench.synthesis.feed_forward.training import Course, crops
+from advbench.synthesis.feed_forward.training import Course, crops, measured, train_network
 from advbench.testing.witness import state_of
 from advbench.types import ConfigError
 
@@ -67,6 +69,68 @@ def test_a_photograph_left_as_it_is_has_content_0_and_a_style_image_has_style_0(
     assert same["style"].mean().item() == pytest.approx(1.0, rel=1e-4)
     of_style = judge.parts(stripes(), stripes(), which[:1])
     assert of_style["style"].item() == pytest.approx(0.0, abs=1e-8)
+
+
+def test_a_grid_between_the_places_a_strided_layer_looks_at_is_seen_after_a_shift() -> None:
+    # relu of every second pixel of every second row: what lies between does not exist for it.
+    model = nn.Sequential(nn.Conv2d(3, 4, 1, stride=2), nn.ReLU())
+    judge = Judge(model, [stripes()], PHOTOS, content="1", layers=["1"])
+    grid = PHOTOS.clone()
+    grid[:, :, 1::2] = 0.0
+    which = torch.zeros(6, dtype=torch.int64)
+    assert judge.parts(PHOTOS, grid, which)["content"].max() == 0.0
+    assert judge.parts(PHOTOS, grid, which, (2, 2))["content"].max() == 0.0
+    assert judge.parts(PHOTOS, grid, which, (1, 0))["content"].min() > 0.0
+    assert judge.parts(PHOTOS, PHOTOS, which, (3, 1))["content"].max() == 0.0
+
+
+def test_the_content_of_a_picture_without_features_is_1() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.ReLU())
+    judge = Judge(model, [stripes()], PHOTOS, content="1", layers=["1"])
+    black = judge.parts(PHOTOS, torch.zeros_like(PHOTOS), torch.zeros(6, dtype=torch.int64))
+    assert black["content"].mean().item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_the_learning_rate_falls_to_0_by_half_a_cosine() -> None:
+    # With a constant gradient a step of Adam is as long as the learning rate: 0.1 times the sum of (1 + cos) / 2.
+    class Number(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.value = nn.Parameter(torch.zeros(()))
+
+    number = Number()
+    course = Course(steps=9, batch=1, side=12, learning_rate=0.1)
+    train_network(number, PHOTOS, lambda x, draws: (number.value.clone(), {}), course)
+    assert number.value.item() == pytest.approx(-0.1 * (9 + 1) / 2, rel=1e-4)
+
+
+def test_photographs_kept_apart_measure_and_do_not_teach() -> None:
+    course = Course(steps=3, batch=2, side=12)
+    model, styles = judge_net(), [stripes(), 1 - stripes()]
+    plain = train_style(model, styles, PHOTOS[:3], course, widths=(4, 6, 8), blocks=1)
+    told = train_style(model, styles, PHOTOS[:3], course, widths=(4, 6, 8), blocks=1, held_out=PHOTOS[3:])
+    assert plain.before == plain.after == ()
+    assert plain.history == told.history
+    assert len(told.before) == len(told.after) == 2
+    assert told.before[0] != told.after[0]
+    untrained = train_style(
+        model, styles, PHOTOS[:3], replace(course, learning_rate=0.0), widths=(4, 6, 8), blocks=1, held_out=PHOTOS[3:]
+    )
+    assert untrained.before == untrained.after == told.before
+
+
+def test_what_is_measured_is_the_mean_over_photographs_whatever_the_batch() -> None:
+    identity = nn.Sequential(nn.Dropout(0.9)).train()
+    photos = torch.arange(5.0)[:, None, None, None].expand(5, 3, 12, 12) / 10
+
+    def loss(x: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        made: Tensor = identity(x)
+        return made.mean(), {"most": made.amax((1, 2, 3)).mean()}
+
+    for batch in (1, 2, 5):
+        row = measured(identity, photos, loss, Course(batch=batch, side=12))
+        assert row == {"loss": pytest.approx(0.2), "most": pytest.approx(0.2)}
+    assert identity.training
 
 
 def test_crops_are_parts_of_photographs_whatever_the_batch() -> None:
