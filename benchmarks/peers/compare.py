@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -134,20 +135,20 @@ def main(  # noqa: PLR0917 - click hands them over by name
     only: str, slow: bool, rows: Path, table: Path | None,
 ) -> None:  # fmt: skip
     """Compare on one net."""
-    subjects = _subjects(models, net, dataset, data, samples)
+    subjects = load_subjects(models, net, dataset, data, samples)
     wanted = set(only.split(",")) if only else set(ATTACKS.names())
     for duel in duels({math.inf: eps, 2.0: eps2, 1.0: eps1}):
         if duel.attack not in wanted or duel.slow != slow or duel.attack not in ATTACKS:
             continue
-        _fill(rows, _names(duel, subjects, "advbench"), lambda duel=duel: ours(duel, subjects))
+        _fill(rows, _names(duel, subjects, "advbench"), partial(ours, duel, subjects))
         for library, attack in duel.rivals.items():
-            run = lambda duel=duel, library=library, attack=attack: theirs(duel, library, attack, subjects)  # noqa: E731
-            _fill(rows, _names(duel, subjects, library), run)
+            _fill(rows, _names(duel, subjects, library), partial(theirs, duel, library, attack, subjects))
     if table is not None:
         write_table(pd.read_csv(rows, keep_default_na=False), table)
 
 
-def _subjects(models: str, net: str, dataset: str, data: str, samples: int) -> Subjects:
+def load_subjects(models: str, net: str, dataset: str, data: str, samples: int) -> Subjects:
+    """The net and those of the first `samples` test images that it classifies correctly."""
     model = load_model(f"sequential:{models}#{net}", dataset=dataset)
     images = load_dataset(data, "test")
     ids = torch.arange(samples)

@@ -33,7 +33,15 @@ class Duel:
 
 def duels(radii: Mapping[float, float]) -> list[Duel]:
     """All duels; radii: norm -> the eps at which attacks with a fixed radius meet."""
-    return [*_gradient(radii), *_nearest(), *_sparse(), *_slow(), *_black_box(radii), *_decisions()]
+    return [
+        *_gradient(radii),
+        *_momentum(radii[LINF]),
+        *_nearest(),
+        *_sparse(),
+        *_slow(),
+        *_black_box(radii),
+        *_decisions(),
+    ]
 
 
 def _gradient(radii: Mapping[float, float]) -> list[Duel]:
@@ -52,13 +60,25 @@ def _gradient(radii: Mapping[float, float]) -> list[Duel]:
     found.append(Duel("fgsm", LINF, linf, radii[LINF]))
     step = radii[LINF] / 10
     bim = {"torchattacks": torchattacks("BIM", eps=radii[LINF], alpha=step, steps=10)}
-    found.append(
-        Duel("mi_fgsm", LINF, {"torchattacks": torchattacks("MIFGSM", eps=radii[LINF], alpha=step)}, radii[LINF])
-    )
     found.append(Duel("pgd", LINF, bim, radii[LINF], {"steps": 10, "step_size": step, "random_start": False}))
     vat = {"foolbox": foolbox("VirtualAdversarialAttack", radii[L2], steps=10)}
     found.append(Duel("vat", L2, vat, radii[L2]))
     return found
+
+
+def _momentum(eps: float) -> list[Duel]:
+    """The transfer family against the net itself, with the same parts: no shrinking in TI, momentum in all."""
+    step = eps / 10
+    rivals = {
+        "rfgsm": torchattacks("RFGSM", eps=eps, alpha=eps / 2, steps=1),
+        "mi_fgsm": torchattacks("MIFGSM", eps=eps, alpha=step),
+        "di_fgsm": torchattacks("DIFGSM", eps=eps, alpha=step, decay=1.0),
+        "ni_fgsm": torchattacks("NIFGSM", eps=eps, alpha=step),
+        "si_fgsm": torchattacks("SINIFGSM", eps=eps, alpha=step),
+        "ti_fgsm": torchattacks("TIFGSM", eps=eps, alpha=step, decay=1.0, diversity_prob=0.0),
+        "vmi_fgsm": torchattacks("VMIFGSM", eps=eps, alpha=step, N=20),
+    }
+    return [Duel(name, LINF, {"torchattacks": rival}, eps) for name, rival in rivals.items()]
 
 
 def _nearest() -> list[Duel]:
@@ -76,7 +96,11 @@ def _nearest() -> list[Duel]:
     ddn = {"adv_lib": adv_lib("ddn", levels=None), "foolbox": foolbox("DDNAttack")}
     found.append(Duel("ddn", L2, ddn))
     found.append(Duel("alma", L2, {"adv_lib": adv_lib("alma")}))
-    found.append(Duel("alma", L1, {"adv_lib": adv_lib("alma", distance="l1", init_lr_distance=0.5)}))
+    found.append(
+        Duel(
+            "alma", L1, {"adv_lib": adv_lib("alma", distance="l1", init_lr_distance=0.5)}, None, {"first_distance": 0.5}
+        )
+    )
     deepfool = {"adv_lib": adv_lib("df", steps=50), "foolbox": foolbox("L2DeepFoolAttack")}
     found.append(Duel("deepfool", L2, deepfool))
     linf = {"adv_lib": adv_lib("df", norm=math.inf, steps=50), "foolbox": foolbox("LinfDeepFoolAttack")}
@@ -139,9 +163,20 @@ def _slow() -> list[Duel]:
 
 
 def _black_box(radii: Mapping[float, float]) -> list[Duel]:
+    found = []
+    for norm in (LINF, L2, L1):
+        eps = radii[norm]
+        found.append(Duel("square", norm, {"autoattack": autoattack(("square",), norm, eps)}, eps, slow=True))
+        found.append(Duel("auto", norm, {"autoattack": autoattack((), norm, eps)}, eps, slow=True))
+    spsa = torchattacks("SPSA", eps=radii[LINF], nb_iter=39)  # of 128 queries each: our 5,000
+    zoo = art("ZooAttack", max_iter=100, use_resize=False, use_importance=False, verbose=False)
+    pixels = art("SimBA", attack="px", epsilon=0.2, max_iter=2500, verbose=False)  # two queries each
     return [
-        Duel("square", norm, {"autoattack": autoattack(("square",), norm, radii[norm])}, radii[norm], slow=True)
-        for norm in (LINF, L2, L1)
+        *found,
+        Duel("spsa", LINF, {"torchattacks": spsa}, radii[LINF], slow=True),
+        Duel("one_pixel", L0, {"torchattacks": torchattacks("OnePixel", steps=100, popsize=400)}, 1.0, slow=True),
+        Duel("simba", L2, {"art": pixels}, None, slow=True),
+        Duel("zoo", L2, {"art": zoo}, None, slow=True),
     ]
 
 

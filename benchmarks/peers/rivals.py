@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from advbench.core.norms import lengths
+
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (model, x, y) -> x_adv
 
 
@@ -25,20 +27,6 @@ def foolbox(name: str, eps: float | None = None, **settings: object) -> Attack:
         raw, clipped, _ = getattr(library.attacks, name)(**settings)(victim, x, y, epsilons=eps)
         found: Tensor = raw if eps is None else clipped
         return found
-
-    return attack
-
-
-def foolbox_from(name: str, start: Attack, **settings: object) -> Attack:
-    """A foolbox attack that needs starting points."""
-
-    def attack(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        import foolbox as library
-
-        victim = library.PyTorchModel(model, bounds=(0, 1), device=x.device)
-        points = start(model, x, y)
-        raw: Tensor = getattr(library.attacks, name)(**settings)(victim, x, y, epsilons=None, starting_points=points)[0]
-        return raw
 
     return attack
 
@@ -93,7 +81,11 @@ def autoattack(parts: tuple[str, ...], norm: float, eps: float) -> Attack:
 
 
 def fab_of_autoattack(norm: float, targeted: bool, steps: int = 100) -> Attack:
-    """The published code of FAB, asked for the nearest example."""
+    """The published code of FAB, asked for the nearest example.
+
+    Its own loop over target classes leaves an image alone once it is fooled within eps. Here every image meets all
+    nine of them, as it must where the nearest is asked for.
+    """
 
     def attack(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         from autoattack.fab_pt import FABAttack_PT
@@ -102,8 +94,18 @@ def fab_of_autoattack(norm: float, targeted: bool, steps: int = 100) -> Attack:
         fab = FABAttack_PT(
             model, norm=name, n_iter=steps, eps=1e9, seed=0, targeted=targeted, device=x.device, n_target_classes=9
         )
-        found: Tensor = fab.perturb(x, y)
-        return found
+        if not targeted:
+            found: Tensor = fab.perturb(x, y)
+            return found
+        best, distance = x.clone(), torch.full((len(x),), math.inf)
+        torch.manual_seed(0)
+        for fab.target_class in range(2, 11):  # the second most likely class and so on
+            with torch.no_grad():
+                z = fab.attack_single_run(x.clone(), y.clone(), is_targeted=True)
+                length = torch.where(model(z).argmax(1) != y, lengths(z - x, norm), math.inf)
+            nearer = length < distance
+            best[nearer], distance = z[nearer], torch.minimum(length, distance)
+        return best
 
     return attack
 
@@ -116,9 +118,23 @@ def art(name: str, **settings: object) -> Attack:
         from art.estimators.classification import PyTorchClassifier
 
         shape, loss = tuple(x.shape[1:]), nn.CrossEntropyLoss()
-        victim = PyTorchClassifier(model, loss=loss, input_shape=shape, nb_classes=10, clip_values=(0.0, 1.0))
+        victim = PyTorchClassifier(
+            _InFloat32(model), loss=loss, input_shape=shape, nb_classes=10, clip_values=(0.0, 1.0)
+        )
         labels = np.eye(10, dtype=np.float32)[y.cpu().numpy()]
         found = getattr(library, name)(victim, **settings).generate(x.cpu().numpy(), labels)
         return torch.from_numpy(found).to(x.device)
 
     return attack
+
+
+class _InFloat32(nn.Module):
+    """The model for a library that asks in float64 now and then."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x.float())
+        return logits

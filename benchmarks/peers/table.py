@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+
+OURS = "advbench"
+DUEL = ["attack", "params", "norm", "eps", "n"]
+POINTS, SHARE = 0.2, 0.01  # what counts as weaker: more robust accuracy, a longer median distance
 
 HEAD = """# Beside the peers
 
@@ -12,14 +18,55 @@ Written by `python -m benchmarks.peers.compare --table docs/peers.md`. Each atta
 (those that the net classifies correctly among the first n), and one judge measured what they returned. *robust*: share
 of the n images that hold, in percent; *median*: median distance of the examples, inf where most images hold; passes:
 forwards + backwards per image. Rivals run with their own defaults except where the settings say otherwise.
+
 """
 
 
 def write_table(rows: pd.DataFrame, path: Path) -> None:
-    """Write the page: a section per net, a line per duel and library."""
+    """Write the page: where we stand, then a section per net with a line per duel and library."""
     rows = rows.assign(params=rows["params"].astype(str), eps=rows["eps"].astype(str))
-    sections = [_section(str(net), part) for net, part in rows.groupby("net", sort=False)]
-    path.write_text(HEAD + "".join(sections))
+    nets = [(str(net), part) for net, part in rows.groupby("net", sort=False)]
+    text = HEAD + "\n".join(_standing(nets)) + "\n" + "".join(_section(net, part) for net, part in nets)
+    path.write_text(text)
+
+
+def gap(duel: pd.DataFrame) -> float:
+    """How much weaker ours is than the best rival of a duel, in units of what is allowed; at most 1 is not weaker.
+
+    With a radius, or where nobody breaks the half of the images: points of robust accuracy over POINTS. Else the share
+    by which the median distance is longer over SHARE. nan where ours or every rival is missing or has no numbers.
+    """
+    medians = pd.to_numeric(duel["median"], errors="coerce")
+    radius = bool(str(duel["eps"].iloc[0])) or math.isinf(medians.min())
+    values = pd.to_numeric(duel["robust"], errors="coerce") if radius else medians
+    ours, theirs = values[duel["library"] == OURS].min(), values[duel["library"] != OURS].min()
+    if math.isnan(ours) or math.isnan(theirs):
+        return math.nan
+    if ours <= theirs:
+        return 0.0
+    return float((ours - theirs) / POINTS if radius else (ours / theirs - 1) / SHARE)
+
+
+def _standing(nets: list[tuple[str, pd.DataFrame]]) -> Iterator[str]:
+    """Per net how many duels ours has not lost, and each of those that it has."""
+    yield "## Where ours is weaker"
+    yield ""
+    yield f"Than its best rival: by over {POINTS:g} points of robust accuracy, or {SHARE:.0%} of the median distance."
+    yield ""
+    yield "| net | duels | not weaker | weaker |"
+    yield "|---|---|---|---|"
+    for net, rows in nets:
+        gaps = [(duel, gap(duel)) for _, duel in rows.groupby(DUEL, sort=False)]
+        fought = [(duel, value) for duel, value in gaps if not math.isnan(value)]
+        lost = [_lost(duel, value) for duel, value in fought if value > 1 + 1e-9]
+        yield f"| {net} | {len(fought)} | {len(fought) - len(lost)} | {'; '.join(lost)} |"
+
+
+def _lost(duel: pd.DataFrame, value: float) -> str:
+    first = duel.iloc[0]
+    points = first["eps"] or math.isinf(pd.to_numeric(duel["median"], errors="coerce").min())
+    by = f"{value * POINTS:.1f} points" if points else f"{value * SHARE:.1%}"
+    return f"`{first['attack']}`{' ' + first['params'] if first['params'] else ''} {first['norm']} by {by}"
 
 
 def _section(net: str, rows: pd.DataFrame) -> str:
@@ -27,13 +74,12 @@ def _section(net: str, rows: pd.DataFrame) -> str:
         "| attack | norm | eps | library | robust | median | forwards + backwards | seconds | n |",
         "|" + "---|" * 9,
     ]
-    order = ["attack", "params", "norm", "eps"]
-    for _, duel in rows.groupby(order, sort=False):
+    for _, duel in rows.groupby(DUEL, sort=False):
         lines += [_line(row) for _, row in duel.iterrows()]
     return f"\n## {net}\n\n" + "\n".join(lines) + "\n"
 
 
-def _line(row: pd.Series) -> str:  # type: ignore[type-arg]
+def _line(row: pd.Series) -> str:
     name = f"`{row['attack']}`" + (f" {row['params']}" if row["params"] else "")
     who = f"| {name} | {row['norm']} | {row['eps'] or 'nearest'} | {row['library']} |"
     if row.get("error"):

@@ -9,6 +9,9 @@ A ratio below 1 is possible: the model is made faster to attack, and the batch i
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -63,7 +66,7 @@ def _row(entry: Entry[AttackInfo], net: nn.Module, x: Tensor, y: Tensor) -> dict
     norm = max(entry.info.norms)
     threat = ThreatModel(norm, None if entry.info.minimum_norm else RADII[norm])
     params = {"queries": QUERIES} if "queries" in entry.parameters() and "population" not in entry.parameters() else {}
-    forward, both = _floor(net, x, y)
+    forward, both = floor_of(net, x, y)
     found = []
     elapsed = seconds(lambda: found.append(evaluate(net, x, y, attack=entry.name, threat=threat, **params)))  # type: ignore[arg-type]
     forwards, backwards = int(found[0].forwards.sum()), int(found[0].backwards.sum())
@@ -79,21 +82,23 @@ def _row(entry: Entry[AttackInfo], net: nn.Module, x: Tensor, y: Tensor) -> dict
     }
 
 
-def _floor(net: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
+def floor_of(
+    net: nn.Module, x: Tensor, y: Tensor, clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, float]:
     """Seconds of one image's forward pass, and of its forward and backward pass, at the best batch size."""
     sizes = [size for size in BATCHES if size <= len(x)] or [len(x)]
-    both = min(seconds(lambda size=size: bare_passes(net, x, y, passes=BARE, batch=size)) for size in sizes)
-    return min(_forward(net, x, size) for size in sizes), both / (BARE * len(x))
+    both = min(seconds(partial(bare_passes, net, x, y, passes=BARE, batch=size), clock) for size in sizes)
+    return min(_forward(net, x, size, clock) for size in sizes), both / (BARE * len(x))
 
 
-def _forward(net: nn.Module, x: Tensor, size: int) -> float:
+def _forward(net: nn.Module, x: Tensor, size: int, clock: Callable[[], float]) -> float:
     def passes() -> None:
         with torch.no_grad():
             for _ in range(BARE):
                 for part in torch.split(x, size):
                     net(part)
 
-    return seconds(passes) / (BARE * len(x))
+    return seconds(passes, clock) / (BARE * len(x))
 
 
 if __name__ == "__main__":
