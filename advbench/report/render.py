@@ -19,12 +19,13 @@ from advbench.report.findings import Finding, findings
 from advbench.report.gallery import RULE, Galleries, galleries, trajectories
 from advbench.report.gallery import Path as ClassPath
 from advbench.report.net_pictures import NetPictures, net_pictures
+from advbench.report.pairs import Pairs, pairs
 from advbench.report.panel import Panel, Subject, panels
 from advbench.report.pictures import FACTOR
 from advbench.report.plots import Key, Plot, legend, plots
 from advbench.report.stored import StoredMatrix, read_matrix
 from advbench.report.transfers import TransferRow, transfer_rows
-from advbench.store import write_text
+from advbench.store import check_room, write_text
 from advbench.types import ConfigError, norm_name
 
 SOFT_CAP = 10_000_000  # characters that a page should stay under; the gallery gets what the rest leaves
@@ -34,6 +35,7 @@ CLASS_TABLES = 6  # models whose classes are listed openly; the others are folde
 CONTENTS = (
     ("leaderboard", "Leaderboard"),
     ("matrix", "Models against attacks"),
+    ("pairs", "Paired tests"),
     ("curves", "Over eps"),
     ("budgets", "Against budget"),
     ("classes", "Classes"),
@@ -56,6 +58,7 @@ class Threat:
 
     panel: Panel
     maps: list[tables.HeatMap]
+    pairs: Pairs
     legend: list[Key]
     plots: list[Plot]
     budgets: Budgets
@@ -87,10 +90,11 @@ class Part:
 def report(results: list[Path], out: Path) -> Path:
     """Write the page about the matrices stored in the folders `results` to `out` and return its path.
 
-    Raises ConfigError if no folder is given or one of them holds no matrix.
+    Raises ConfigError if no folder is given, one of them holds no matrix, or `out` cannot be written.
     """
     if not results:
         raise ConfigError("report needs at least one folder with results")
+    check_room(out.parent)
     matrices = [read_matrix(folder) for folder in results]
     seen: set[str] = set()
     parts = []
@@ -135,6 +139,7 @@ def _threat(panel: Panel, order: list[Subject]) -> Threat:
     return Threat(
         panel=panel,
         maps=tables.heat_maps(panel, order),
+        pairs=pairs(panel, order),
         legend=legend(panel),
         plots=plots(panel, order),
         budgets=budgets(panel, order),
@@ -155,6 +160,7 @@ def _page(parts: Sequence[Part], name: str) -> str:
     environment.filters.update(
         percent=text.percent,
         interval=text.interval,
+        points=text.points,
         number=text.number,
         whisker=figures.whisker,
         norm_name=norm_name,

@@ -30,6 +30,16 @@ def interval(rate: Rate) -> str:
     return f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"
 
 
+def points(difference: float) -> str:
+    """A difference of shares in percentage points, signed: "+3.2", "-11.0"; nan is an empty text."""
+    return "" if math.isnan(difference) else f"{100 * difference:+.1f}"
+
+
+def chance(p: float) -> str:
+    """A p value as it is printed: "p = 0.012", "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
 def method_text(method: tuple[str, str, str]) -> str:
     """An attack in words: its name, its goal unless that is any other class, and whether it seeks the nearest."""
     return " ".join(word for word in method if word and word != "untargeted")

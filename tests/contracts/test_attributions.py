@@ -145,6 +145,17 @@ def test_complete_maps_sum_to_a_difference_of_scores(method: Entry[AttributionIn
     assert torch.allclose(total, rise, rtol=0.02, atol=0.02 * float(rise.abs().max()))
 
 
+def test_rules_for_relus_refuse_a_network_of_tanh(method: Entry[AttributionInfo]) -> None:
+    if method.info.needs != "relu":
+        pytest.skip("needs no ReLU")
+    saturating = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
+    x = torch.rand(2, 1, 6, 6)
+    before = state_of(saturating)
+    with pytest.raises(ConfigError, match=rf"{method.name}\b.*; gradient"):
+        explain(method, saturating, x, torch.tensor([0, 1]), Draws(0, torch.arange(2)))
+    assert state_of(saturating) == before
+
+
 def test_a_model_that_lacks_what_is_needed_is_refused_with_advice(method: Entry[AttributionInfo]) -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))
     lacking = {"": None, "relu": tiny_vit(), "maps": flat, "pooled maps": flat, "attention": pooled_net()}

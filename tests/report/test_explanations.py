@@ -67,6 +67,19 @@ def test_means_are_over_the_samples_of_a_cell(tmp_path: Path) -> None:
     assert one.level == round(50 * 1.5 / 4)
 
 
+def test_noise_of_the_same_size_stands_beside_the_attack(tmp_path: Path) -> None:
+    rows = [row("attack", "saliency", "saliency", sample=k, overlap=0.1) for k in range(2)]
+    rows += [row("noise", "saliency", "saliency", sample=k, overlap=0.2 + 0.2 * k) for k in range(2)]
+    (table,) = found(explained(tmp_path, "pgd", rows)).tables
+    ((one,),) = [line.survivals for line in table.rows]
+    assert one is not None
+    assert (one.n, table.rows[0].n) == (2, 2)
+    assert (one.overlap, one.noise) == (pytest.approx(0.1), pytest.approx(0.3))
+    (table,) = found(explained(tmp_path / "before", "pgd", rows[:2])).tables  # a folder of before
+    assert table.rows[0].survivals[0] is not None
+    assert table.rows[0].survivals[0].noise is None
+
+
 @settings(max_examples=20)
 @given(st.permutations(["a", "b", "c"]), st.floats(-1, 1))
 def test_agreement_is_symmetric_with_ones_on_the_diagonal(
