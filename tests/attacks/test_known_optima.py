@@ -22,9 +22,8 @@ CASES = [
     pytest.param(entry, norm, id=f"{entry.name}-{norm_name(norm)}") for entry in NEAREST for norm in entry.info.norms
 ]
 
-# Methods that stop where they first cross a boundary: on a curved one that is not the nearest point.
-BALL_RATIO = {"deepfool": 1.1, "sparse_fool": 2.5}
-PLANE_SHARE = {"sparse_fool": 0.3}
+# In l1 it keeps the components that it has chosen at first, even where another one alone would do.
+BALL_RATIO = {"sparse_fool": 1.2}
 
 
 class Ball(nn.Module):
@@ -131,4 +130,4 @@ def test_the_nearest_point_of_a_two_layer_net_is_found(entry: Entry[AttackInfo],
     blur = 0.0 if norm == 0 else 2.0 * plane.spacing
     assert bool((found >= optimum - blur).all()), "a point nearer than any of the grid"
     share = float((found <= 1.05 * optimum + 1e-6).double().mean())
-    assert share >= PLANE_SHARE.get(entry.name, 0.75), f"the nearest point was found for {share:.1%} of the samples"
+    assert share >= 0.75, f"the nearest point was found for {share:.1%} of the samples"

@@ -42,6 +42,13 @@ PARAMETERS: dict[str, Callable[[nn.Module], Mapping[str, object]]] = {
     "apgd_t": lambda model: {"steps": 10, "target_classes": 2},
     "bim": lambda model: {"steps": 8},
     "max_margin": lambda model: {"steps": 20, "target_classes": 2},
+    "memetic": lambda model: {
+        "population": 3,
+        "generations": 2,
+        "steps": 20,
+        "child_steps": 8,
+        "target_classes": 2,
+    },
     "loss_ascent": lambda model: {"steps": 8},
     "admix": lambda model: {"steps": 5, "scales": 2, "mixes": 1},
     "si_fgsm": lambda model: {"steps": 5, "scales": 3},

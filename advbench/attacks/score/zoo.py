@@ -15,13 +15,13 @@ from advbench.core.gradients import evaluate, frozen
 from advbench.core.keep import Kept, keep_better, keep_nearest, near_enough, nearest_found
 from advbench.core.losses import margin_loss
 from advbench.core.objectives import Objective, misclassify
-from advbench.core.segment import shorten
+from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
 from advbench.types import ThreatModel
 
 _PROBES = 2**22  # components of the points that are made at a time
 _DECAY = (0.9, 0.999)  # of Adam: algorithm 2
-_HALVINGS = 10  # of the way back to x in the end
+_STEPS_BACK = 5  # of regula falsi along the segment to x, in the end
 
 
 @attack(norms=(2,), access="scores", paper="arXiv:1708.03999", minimum_norm=True, cost=(50000, 0))
@@ -45,7 +45,7 @@ def zoo(
     A step asks how the margin changes with each of `coordinates` random components, `probe` up and down, and moves
     these by Adam (algorithm 2). Where the model is fooled the margin has no slope: no component is asked about. After a
     path c goes down if it found an example, by bisection, else up, ten times as long as none was found (section 4.1).
-    In the end, and not in the paper, ten queries look for a nearer example on the way back to x.
+    In the end, and not in the paper, five queries look for a nearer example on the way back to x.
     queries: most forward passes of one sample, shared among search_steps paths; the paper's 9 paths of 3,000 steps take
     7 million. step_size: Adam's, in input units; twice the paper's, for shorter paths.
     With threat.eps a sample leaves at an example that near. Raises ConfigError if queries, coordinates or search_steps
@@ -55,12 +55,12 @@ def zoo(
         positive(name, value)
     size = prod(x.shape[1:])
     width = min(at_least_one("coordinates", coordinates), max(1, size))
-    paid = max(0, at_least_one("queries", queries) - 1 - _HALVINGS)
+    paid = max(0, at_least_one("queries", queries) - 1 - _STEPS_BACK)
     steps = paid // at_least_one("search_steps", search_steps) // (2 * width + 1)
     objective = misclassify(model, y, targeted=targeted, loss=margin_loss)
     low, high, weight = (x.new_full((len(x),), value) for value in (0.0, inf, c))
     with frozen(model):
-        kept = look_at(x, objective)
+        kept = clean = look_at(x, objective)
         for search in range(search_steps):
             path = _Path(x, threat, width, probe, step_size)
             rows = (~near_enough(kept, x, threat)).nonzero()[:, 0]
@@ -74,10 +74,7 @@ def zoo(
                 rows = rows[~near_enough(Kept(*(part[rows] for part in kept)), x[rows], threat)]
             low, high = torch.where(found, low, weight), torch.where(found, weight, high)
             weight = torch.where(high.isinf(), 10.0 * weight, 0.5 * (low + high))
-        far = kept.reached & ~near_enough(kept, x, threat)
-        kept = shorten(objective, x, threat, Kept(kept.z, kept.loss, far), halvings=_HALVINGS)._replace(
-            reached=kept.reached
-        )
+        kept = pull_back(objective, x, clean.loss, kept, threat=threat, steps=_STEPS_BACK)
     return nearest_found(kept, x, threat)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from advbench.attacks.score.bandits import _Prior, _Settings, bandits
+from advbench.attacks.score.bandits import _DEFAULTS, _Prior, _rate, _Settings, bandits
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.losses import margin_loss
@@ -53,6 +53,32 @@ def test_the_prior_moves_as_in_the_paper(seed: int, norm: float, tile: int) -> N
                 guess = 2 * plus / (plus + minus) - 1
             assert torch.allclose(grad[0, 0], enlarged(guess), atol=1e-5)
             guess = prior.guess[0].clone()
+
+
+def test_the_learning_rate_is_the_papers_for_its_prior_and_follows_the_size_of_others() -> None:
+    assert _rate(torch.Size((3, 299, 299)), inf, 6) == 100.0
+    assert _rate(torch.Size((3, 300, 300)), 2.0, 6) == 0.1
+    assert _rate(torch.Size((1, 28, 28)), inf, 3) == pytest.approx(100.0 * 100 / 7500)
+    assert _rate(torch.Size((3, 15, 15)), 2.0, 3) == pytest.approx(0.1 * 0.1)
+
+
+def test_a_small_prior_learns_the_slope_where_the_papers_rate_forgets_it() -> None:
+    """A linear model with 100 squares: after 300 steps the guess is near the slope, unless each step saturates it."""
+    weight = torch.randn(2, 900, generator=torch.Generator().manual_seed(0))
+    model = Linear(weight, torch.tensor([500.0, 0.0]))  # too sure to be fooled
+    x, rows = torch.full((8, 1, 30, 30), 0.5), torch.arange(8)
+    slope = torch.nn.functional.avg_pool2d((weight[0] - weight[1]).reshape(1, 1, 30, 30), 3).flatten()
+    alike = {}
+    for rate in (_rate(x.shape[1:], inf, 3), 100.0):
+        settings_ = _DEFAULTS[inf]._replace(learning_rate=rate)
+        prior = _Prior(x, ThreatModel(inf, 0.1), Draws(0, rows), settings_, 3)
+        objective = misclassify(model, torch.zeros(8).long(), loss=margin_loss)
+        with frozen(model):
+            for _ in range(300):
+                prior.gradient(objective, x, rows)
+        alike[rate] = float((prior.guess.flatten(1).sign() == slope.sign()).double().mean())
+    assert alike[_rate(x.shape[1:], inf, 3)] > 0.7
+    assert alike[100.0] < 0.65
 
 
 @pytest.mark.parametrize("norm", [2.0, inf])

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from advbench.attacks.score.finite_differences import antithetic
-from advbench.attacks.score.nes import nes
+from advbench.attacks.score.nes import _Slope, nes
 from advbench.attacks.score.spsa import spsa
 from advbench.core.gradients import frozen
 from advbench.core.losses import margin_loss
-from advbench.core.objectives import misclassify
+from advbench.core.objectives import Objective, misclassify
 from advbench.testing import linear_problem
-from advbench.types import ConfigError, ThreatModel
+from advbench.types import ConfigError, Evaluation, ThreatModel
 from tests.attacks.small_nets import Counting, conv_net, images
 from tests.strategies import seeds, shapes
 
@@ -62,6 +62,35 @@ def test_probes_stay_in_the_box_and_calls_have_directions_of_their_own() -> None
     assert steps == [0, 1]
     assert min(float(each.min()) for each in seen) == 0.0
     assert max(float(each.max()) for each in seen) == 1.0
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(2, 5), st.sampled_from([0.0, 0.5, 0.9]), seeds()
+)
+def test_nes_averages_its_estimates_and_halves_a_step_that_gains_nothing(
+    losses: list[int], plateau: int, decay: float, seed: int
+) -> None:
+    """Against the rule written out for one sample; the other one gains at every step and keeps its size."""
+    slopes = torch.randn(len(losses), 2, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    given_ = iter(zip(losses, slopes, strict=True))
+
+    def estimate(objective: Objective, z: Tensor, rows: Tensor) -> tuple[Evaluation, Tensor]:
+        loss, slope = next(given_)
+        values = torch.tensor([float(loss), -float(estimates_made)], dtype=torch.float64)
+        return Evaluation(values[rows], torch.zeros(len(rows), dtype=torch.bool)), slope[rows]
+
+    z, rows = torch.zeros(2, 3, dtype=torch.float64), torch.arange(2)
+    slope_of = _Slope(z, estimate, inf, size=0.1, decay=decay, plateau=plateau)
+    window: list[int] = []
+    mean, size = torch.zeros(2, 3, dtype=torch.float64), 0.1
+    for estimates_made, loss in enumerate(losses):
+        window = [*window, loss][-plateau:]
+        if len(window) == plateau and window[-1] > window[0]:
+            size, window = max(size / 2, 0.1 / 200), []
+        mean = decay * mean + (1 - decay) * slopes[estimates_made]
+        _, grad = slope_of.gradient(lambda z, rows: Evaluation(z[:, 0], z[:, 0] > 0), z, rows)
+        assert torch.allclose(grad[0], size * mean[0].sign())
+        assert torch.allclose(grad[1], 0.1 * mean[1].sign())
 
 
 @pytest.mark.parametrize("method", [nes, spsa])
