@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from advbench.attributions.cheaper import cheaper
+from advbench.attributions.cheaper import cheaper, entry_of
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.quadrature import gauss_legendre
@@ -16,7 +16,6 @@ from advbench.core.scoring import all_rows, fitting_piece, scores_at, turns
 from advbench.core.summed_gradient import summed_gradient
 from advbench.core.targets import Explained, Target, as_target
 from advbench.core.transforms import blur
-from advbench.models.entry import affine_entry
 from advbench.registry import attribution
 from advbench.types import ConfigError
 
@@ -61,7 +60,7 @@ def integrated_gradients(
     starts = list(_starts(baseline, x))
     heat = torch.zeros_like(x)
     net = cheaper(model, x, target, nodes * len(starts))
-    entry = None if net is model else affine_entry(net)
+    entry = entry_of(net, model)
     with torch.no_grad(), frozen(net):
         for start in starts:
             heat += _until_complete(_Path(net, x, start, target, entry), nodes, most, tolerance)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from advbench.attributions.cheaper import cheaper
+from advbench.attributions.cheaper import cheaper, entry_of
 from advbench.core.draws import Draws
 from advbench.core.noisy_gradients import mean_noisy_gradient, noisy_gradients
 from advbench.core.targets import Explained, as_target
-from advbench.models.entry import affine_entry
 from advbench.registry import attribution
 
 
@@ -39,5 +38,5 @@ def smooth_grad(
     if squared:
         mean, variance = noisy_gradients(net, x, target, draws, noise=noise, samples=samples)
         return mean.square() + variance
-    entry = None if net is model else affine_entry(net)
+    entry = entry_of(net, model)
     return mean_noisy_gradient(net, x, target, draws, noise=noise, samples=samples, entry=entry)

@@ -15,6 +15,7 @@ from advbench.attacks.ensemble.auto import standard
 from advbench.attacks.ensemble.worst_case import Case, Part, attack_survivors, look
 from advbench.attacks.gradient.apgd import apgd
 from advbench.attacks.gradient.apgd_t import apgd_t
+from advbench.attacks.gradient.memetic import memetic
 from advbench.attacks.minimum_norm.fab_t import fab_t
 from advbench.attacks.score.square import square
 from advbench.core.draws import Draws
@@ -24,6 +25,8 @@ from advbench.core.marks import mark
 from advbench.core.norms import lengths
 from advbench.registry import attack
 from advbench.types import ConfigError, Evaluation, ThreatModel
+
+_NEARLY = 0.1  # of the clean margin: what is left of a sample that nearly fell
 
 
 class Evidence(NamedTuple):
@@ -46,6 +49,7 @@ def cascade(
     doubt: float = 0.2,
     audit: float = 0.1,
     persistence: int = 5,
+    populations: int = 0,
     steps: int = 100,
     queries: int = 5000,
 ) -> Tensor:
@@ -56,12 +60,14 @@ def cascade(
     the share `doubt` of the clean one, if FAB came as near as 1.05 eps, if the random search got lower than the
     gradient by more than 0.15 of the clean margin, or if the longer walk of FAB came nearer than the shorter by more
     than a quarter: gradients then say little. Samples in doubt meet the whole set of `auto`, and after it `persistence`
-    more runs of targeted APGD and FAB from random starts if their margin is below a tenth. The others are marked
+    more runs of targeted APGD and FAB from random starts if their margin is below a tenth, and then, except in l1,
+    `populations` runs of `memetic`, which costs as much as ten times the whole set. The others are marked
     "decided", but a random share `audit` of them (0 .. 1) is attacked to the end all the same and marked "audited":
     `metrics.audit` makes a bound on what the rule overlooked of it, which `advbench run` prints.
     Raises ConfigError if threat.eps is None, audit is not in [0, 1], doubt or persistence is negative.
     """
     threat.radius, at_least_zero("doubt", doubt), at_least_zero("persistence", persistence)
+    at_least_zero("populations", populations)
     if not 0.0 <= audit <= 1.0:
         raise ConfigError(f"audit must be in [0, 1], got {audit}")
     with frozen(model):
@@ -77,9 +83,13 @@ def cascade(
         for name in ("fab_t", "apgd_ce", "apgd_t", "square"):  # where gradients mislead, FAB is the cheapest
             kept = attack_survivors(kept, whole[name], case, draws=draws.branch(name), among=doubtful | chosen)
         for turn in range(persistence):
-            near = doubtful & (kept.loss / clean < 0.1)
+            near = doubtful & (kept.loss / clean < _NEARLY)
             for name, part in _again(steps).items():
                 kept = attack_survivors(kept, part, case, draws=draws.branch(f"{name} {turn}"), among=near)
+        if populations and threat.norm != 1:
+            near = doubtful & (kept.loss / clean < _NEARLY)
+            part = partial(memetic, restarts=populations)
+            kept = attack_survivors(kept, part, case, draws=draws.branch("memetic"), among=near)
     return kept.z
 
 
