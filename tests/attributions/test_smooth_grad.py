@@ -47,7 +47,7 @@ def test_the_noise_is_a_share_of_each_samples_own_range_and_not_clipped(noise: f
     spread = (smooth_grad(Halved(), x, zeros, noise=noise, samples=16, squared=True) - mean.square()).mean((1, 2, 3))
     expected = (noise * torch.tensor([1.0, 0.2, 0.0])).square()
     assert torch.allclose(spread, expected, rtol=0.03, atol=1e-8)
-    # Draws come in pairs of opposite sign: the mean of the copies is the image.
+    # Copies come in pairs of opposite noise: their mean is the image.
     assert torch.allclose(mean, x, atol=1e-6)
 
 
