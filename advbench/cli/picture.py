@@ -117,7 +117,8 @@ def picture(
         settings(model_params, option="--model-param"),
         only_made=sizes_itself(entry),
     )
-    question = _Question(method, settings(params), seed, count, str(context.meta["words"]), vary, every, device)
+    chosen = settings(params, entries=[entry])
+    question = _Question(method, chosen, seed, count, str(context.meta["words"]), vary, every, device)
     _make(source, question, out)
 
 

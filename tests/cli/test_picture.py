@@ -318,3 +318,11 @@ def test_a_sheet_holds_every_picture_once() -> None:
     values, counts = np.unique(whole[..., 0], return_counts=True)
     assert {int(v): int(c) for v, c in zip(values, counts, strict=True) if v != 255} == {10 * i: 24 for i in range(11)}
     assert sheet(frames[:1]) is frames[0]
+
+
+def test_a_layer_whose_name_looks_like_a_number_stays_a_name(tmp_path: Path, net: list[str]) -> None:
+    """1.10 is another layer than 1.1."""
+    options = [*net, "--image", photo(tmp_path / "photo.png", 16, 16), "--param", "layer=1.10"]
+    code, said = picture("inversion", *options, "--out", tmp_path / "made.png")
+    assert code == 2
+    assert "'1.10'" in said
