@@ -26,6 +26,8 @@ from advbench.synthesis.feed_forward.training import (
 )
 from advbench.types import ConfigError
 
+# Of photographs painted together on a processor; the maps of more would be handed back to the system at each layer.
+_PIXELS = 1 << 17
 _LOOKED_AT = 16  # crops from which the loss takes its scale
 
 
@@ -114,6 +116,8 @@ def paint(network: TransformNet, x: Tensor, mix: Sequence[float] = ()) -> Tensor
     shares = torch.tensor(list(mix) or [1.0] + [0.0] * (network.styles - 1), dtype=x.dtype, device=x.device)
     if len(shares) != network.styles or float(shares.sum()) <= 0 or float(shares.min()) < 0:
         raise ConfigError(f"mix must be {network.styles} shares >= 0, not all 0, got {list(mix)}")
+    together = max(1, _PIXELS // max(x.shape[2:].numel(), 1)) if x.device.type == "cpu" else max(len(x), 1)
     with torch.no_grad():
-        painted: Tensor = network(x, (shares / shares.sum()).expand(len(x), -1))
-    return painted
+        return torch.cat(
+            [network(part, (shares / shares.sum()).expand(len(part), -1)) for part in torch.split(x, together)]
+        )

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from advbench.core.draws import Draws
 from advbench.synthesis.feed_forward.losses import Judge, Weights
-from advbench.synthesis.feed_forward.train_style import train_style
+from advbench.synthesis.feed_forward.networks import TransformNet
+from advbench.synthesis.feed_forward.train_style import paint, train_style
 from advbench.synthesis.feed_forward.training import Course, crops, measured, train_network
 from advbench.testing.witness import state_of
 from advbench.types import ConfigError
@@ -153,3 +154,13 @@ def test_impossible_trainings_are_refused() -> None:
         train_style(
             judge_net(), [stripes()], PHOTOS, COURSE, widths=(4, 6, 8), blocks=1, weights=Weights(style=float("nan"))
         )
+
+
+def test_a_batch_is_painted_as_its_photographs_are_and_a_few_at_a_time() -> None:
+    network, x = TransformNet(styles=2, widths=(4, 4, 4), blocks=1).eval(), torch.rand(3, 3, 256, 300)
+    seen: list[int] = []
+    network.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    together = paint(network, x, (1, 3))
+    assert seen == [1, 1, 1]
+    assert torch.allclose(together, torch.cat([paint(network, part, (1, 3)) for part in x.split(1)]), atol=1e-6)
+    assert paint(network, x[:0]).shape == (0, 3, 256, 300)
