@@ -106,7 +106,8 @@ def test_chunks_of_another_size_are_not_mixed(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.slow
 @pytest.mark.parametrize(("signum", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
 def test_a_signal_ends_the_command_and_says_how_to_go_on(tmp_path: Path, signum: int, workers: int) -> None:
-    many = [{"pgd": {"steps": 200, "random_start": False, "goal": goal}} for goal in range(10)]
+    # Minutes of work: the signal must not come too late, however busy the machine is.
+    many = [{"pgd": {"steps": steps, "goal": goal}} for steps in range(500, 520) for goal in range(10)]
     matrix = write_matrix(tmp_path, attacks=many, data={"name": "digits", "count": 300})
     command = ["run", str(matrix), "--results", str(tmp_path), "--device", "cpu", "--workers", str(workers)]
     with subprocess.Popen(
@@ -119,5 +120,5 @@ def test_a_signal_ends_the_command_and_says_how_to_go_on(tmp_path: Path, signum:
     assert process.returncode == 128 + signum, err
     assert "go on with: advbench run" in err
     assert "Traceback" not in err
-    assert 0 < len(list(tmp_path.glob("m/*/cell.json"))) < 10
+    assert 0 < len(list(tmp_path.glob("m/*/cell.json"))) < len(many)
     assert leftovers(tmp_path) == []
