@@ -182,9 +182,14 @@ class Registry(Generic[Info]):
         self.load()
         if name not in self._entries:
             raise ConfigError(
-                f"no {self.kind} named {name!r}; {nearest(name, self.names())}All: advbench list {self.kind}s"
+                f"no {self.kind} named {name!r}; {nearest(name, self.names())}All: advbench list {plural(self.kind)}"
             )
         return self._entries[name]
+
+
+def plural(kind: str) -> str:
+    """Of the kinds of things there are."""
+    return "syntheses" if kind == "synthesis" else f"{kind}s"
 
 
 def nearest(name: str, names: list[str]) -> str:

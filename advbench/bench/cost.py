@@ -12,8 +12,19 @@ from advbench.types import Json
 # Whole-number parameters that multiply the work, by the names that attacks and controls give them.
 FACTORS = (
     *("steps", "iterations", "restarts", "searches", "queries", "samples", "views", "copies", "scales", "mixes"),
-    *("neighbours", "target_classes", "tries"),
+    *(
+        "neighbours",
+        "target_classes",
+        "tries",
+        "population",
+        "generations",
+        "child_steps",
+        "populations",
+        "persistence",
+    ),
 )
+# Attacks with one of these are made of parts: fewer steps make some of them shorter, and not the whole.
+PARTS = ("generations", "populations")
 
 
 def passes(job: Job) -> int:
@@ -34,8 +45,10 @@ def _per_sample(entry: Entry[AttackInfo], params: Mapping[str, Json]) -> int:
     if entry.info.cost is None:  # nothing declared: what the parameters multiply to
         return prod(_count(params.get(name)) for name in FACTORS) * (2 if entry.info.access == "gradient" else 1)
     usual = {name: parameter.default for name, parameter in entry.parameters().items()}
-    scale = prod(_count(params.get(name)) / _count(usual.get(name)) for name in FACTORS)
-    return ceil(sum(entry.info.cost) * scale)
+    scales = [_count(params.get(name)) / _count(usual.get(name)) for name in FACTORS if name in params]
+    if any(name in usual for name in PARTS):
+        scales = [max(1.0, scale) for scale in scales]
+    return ceil(sum(entry.info.cost) * prod(scales))
 
 
 def _count(value: object) -> int:

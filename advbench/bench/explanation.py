@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from advbench.attributions.explain import explain
 from advbench.bench.asked_scores import Asked
 from advbench.bench.given import given as given_value
 from advbench.bench.parameters import as_json
+from advbench.core.copying import copy_of
 from advbench.core.default_layer import default_layer
 from advbench.core.draws import Draws
 from advbench.core.targets import Target, as_target
@@ -168,7 +168,7 @@ def with_layers(question: Question) -> Question:
 
 def random_copy(net: nn.Module, x: Tensor, seed: int) -> nn.Module:
     """A copy of the net with random weights in all its layers; x (B, C, H, W) are images that it takes."""
-    copied = copy.deepcopy(net)
+    copied = copy_of(net)
     modules = dict(copied.named_modules())
     for number, name in enumerate(layers_from_the_top(copied, x)):
         forget(modules[name], Draws(seed, torch.tensor([number])))

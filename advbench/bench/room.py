@@ -16,8 +16,8 @@ def bytes_needed(jobs: Sequence[Job], workers: int = 1) -> int:
     """Bytes that the cells of `jobs` take: their rows, an example of each sample that an attack is after, and what the
     largest cells in work hold meanwhile.
 
-    A guess from above for what is stored of attacks: not every sample falls. Controls fool few and count as none.
-    The weights of trained models are left out, their size is not known before they are built.
+    A guess: not every sample falls, controls fool few and count as none; galleries, explanations and the weights of
+    trained models come on top.
     """
     images = [job.count * math.prod(job.recipe.shape) * PIXEL for job in jobs]
     rows = sum(ROW * job.count * len(job.threat.eps or (None,)) for job in jobs)

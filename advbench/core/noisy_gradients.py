@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -41,12 +42,12 @@ def mean_noisy_gradient(
 
     e is Gaussian with a standard deviation of `noise` times the sample's own largest minus smallest value: none for an
     image of one value. Eight copies share a draw: e and its mirror images, each with both signs, are all draws of the
-    same noise, and what is odd in e cancels in the mean. entry: see `summed_gradient`. Raises ConfigError if noise is
-    negative or there is no sample.
+    same noise, and what is odd in e cancels in each pair. entry: see `summed_gradient`. Raises ConfigError if noise is
+    negative or infinite, or there is no sample.
     """
     with torch.no_grad(), frozen(model):
         means = []
-        for rows, copies in _pieces(x, draws, noise, samples):
+        for rows, copies in _pieces(x, draws, noise, samples, group=_GROUP):
             weighted = ((z, z.new_full((len(z),), 1 / _needed(noise, samples))) for z in copies)
             means.append(summed_gradient(model, target, rows, weighted, entry))
     return torch.cat(means)
@@ -55,9 +56,13 @@ def mean_noisy_gradient(
 def noisy_gradients(
     model: nn.Module, x: Tensor, target: Target, draws: Draws | None, *, noise: float, samples: int
 ) -> Moments:
-    """Moments of the score's gradient at the copies of `mean_noisy_gradient`, with its errors."""
+    """Moments of the score's gradient at `samples` draws of that noise, each on its own, with the same errors.
+
+    Copies that share a draw, as in `mean_noisy_gradient`, would know less of the variance.
+    """
     with torch.no_grad(), frozen(model):
-        found = [_moments(model, target, rows, copies) for rows, copies in _pieces(x, draws, noise, samples)]
+        pieces = _pieces(x, draws, noise, samples, group=1)
+        found = [_moments(model, target, rows, copies) for rows, copies in pieces]
     return Moments(*(torch.cat(each) for each in zip(*found, strict=True)))
 
 
@@ -66,31 +71,36 @@ def _needed(noise: float, samples: int) -> int:
     return samples if noise > 0 else 1
 
 
-def _pieces(x: Tensor, draws: Draws | None, noise: float, samples: int) -> Iterator[tuple[Tensor, Iterator[Tensor]]]:
+def _pieces(
+    x: Tensor, draws: Draws | None, noise: float, samples: int, group: int
+) -> Iterator[tuple[Tensor, Iterator[Tensor]]]:
     """Rows of x and their copies (T, A, C, H, W), a piece of the batch after the other.
 
     All that is made of a piece on the way stays in memory the allocator keeps.
     """
-    if not noise >= 0 or samples < 1:
-        raise ConfigError(f"noise must not be negative and samples at least 1, got noise={noise:g}, samples={samples}")
+    if not 0 <= noise < inf or samples < 1:
+        raise ConfigError(
+            f"noise must be finite and not negative and samples at least 1, got noise={noise:g}, samples={samples}"
+        )
     rows = all_rows(x)
     source = Draws(0, rows) if draws is None else draws
     for part in torch.split(rows, fitting_piece(x) or max(len(x), 1)):
-        yield part, _copies(x[part].detach(), source.rows(part), noise, _needed(noise, samples))
+        yield part, _copies(x[part].detach(), source.rows(part), noise, _needed(noise, samples), group)
 
 
-def _copies(x: Tensor, draws: Draws, noise: float, samples: int) -> Iterator[Tensor]:
+def _copies(x: Tensor, draws: Draws, noise: float, samples: int, group: int) -> Iterator[Tensor]:
+    """`group` copies after each other share a draw."""
     flat = x.flatten(1)
     deviation = noise * (flat.amax(1) - flat.amin(1)).reshape(-1, 1, 1, 1)
     drawn: dict[int, Tensor] = {}
     for turn in turns(samples, len(x), fitting_piece(x)):
         drawn = {
-            group: drawn[group]
-            if group in drawn
-            else draws.normal(tuple(x.shape[1:]), "noise", group).to(x) * deviation
-            for group in range(turn.start // _GROUP, (turn.stop - 1) // _GROUP + 1)
+            number: drawn[number]
+            if number in drawn
+            else draws.normal(tuple(x.shape[1:]), "noise", number).to(x) * deviation
+            for number in range(turn.start // group, (turn.stop - 1) // group + 1)
         }
-        yield torch.stack([_copy(x, drawn[k // _GROUP], k % _GROUP) for k in turn])
+        yield torch.stack([_copy(x, drawn[k // group], k % group) for k in turn])
 
 
 def _copy(x: Tensor, noise: Tensor, member: int) -> Tensor:

@@ -59,12 +59,14 @@ def _behind(entry: str, model: nn.Module, z: Tensor, target: Target, rows: Tenso
     with torch.enable_grad(), attending(rows), _outputs_of(model, entry) as outputs:
         score = score_with_graph(model, leaf, target, rows)
         edge, shape = outputs[-1]
-        if score.requires_grad:
+        if edge is not None and score.requires_grad:
             (grad,) = torch.autograd.grad(score.sum(), (edge,))
         else:  # nothing differentiable on the way
             grad = z.new_zeros(shape)
 
     def back(at_the_layer: Tensor) -> Tensor:
+        if edge is None:
+            return z.new_zeros(len(at_the_layer), *z.shape[1:])
         # The pass above ended at the layer, so the graph before it is still there, made for as many images.
         rest = grad.new_zeros(len(leaf) - len(at_the_layer), *grad.shape[1:])
         together = torch.cat([at_the_layer, rest]) if len(rest) else at_the_layer
@@ -75,12 +77,12 @@ def _behind(entry: str, model: nn.Module, z: Tensor, target: Target, rows: Tenso
 
 
 @contextmanager
-def _outputs_of(model: nn.Module, entry: str) -> Iterator[list[tuple[GradientEdge, torch.Size]]]:
+def _outputs_of(model: nn.Module, entry: str) -> Iterator[list[tuple[GradientEdge | None, torch.Size]]]:
     """Inside, each pass adds where the layer's output stands in the graph: a ReLU may overwrite the output itself."""
-    found: list[tuple[GradientEdge, torch.Size]] = []
+    found: list[tuple[GradientEdge | None, torch.Size]] = []
 
     def note(module: nn.Module, inputs: object, output: Tensor) -> None:
-        found.append((get_gradient_edge(output), output.shape))
+        found.append((get_gradient_edge(output) if output.requires_grad else None, output.shape))
 
     handle = module_named(model, entry).register_forward_hook(note)
     try:

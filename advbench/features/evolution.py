@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.core.activations import record
+from advbench.core.copying import copy_of
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.receptive_field import Unit
@@ -98,7 +98,7 @@ def similarity(evolution: Evolution) -> Tensor:
 
 def replayed(checkpoint: Checkpoint, model: nn.Module) -> nn.Module:
     """A copy of `model` with the weights that it had at the checkpoint, in eval mode."""
-    past = copy.deepcopy(model)
+    past = copy_of(model)
     past.load_state_dict(dict(checkpoint.state))
     return past.eval()
 

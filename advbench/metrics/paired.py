@@ -17,7 +17,8 @@ LEAST_DISCORDANT = 6  # with fewer, p is 2 / 2 ** 5 = 0.0625 at best
 class Paired(NamedTuple):
     """Two verdicts on n common samples. first, second: samples that hold in that one alone; p: exact, two-sided.
 
-    difference: rate of the first minus rate of the second, in [-1, 1], with its 95 % interval [low, high].
+    difference: rate of the first minus rate of the second, in [-1, 1], with its approximate 95 % interval [low, high],
+    for this pair alone: it is not corrected for the number of pairs.
     """
 
     n: int
@@ -37,7 +38,9 @@ def paired(first: pd.Series[bool], second: pd.Series[bool]) -> Paired:
     """McNemar's exact test of two verdicts (bool, index sample_id) on the samples that both have.
 
     Under the hypothesis of equal rates a discordant sample falls on either side like a coin; samples on which the two
-    agree say nothing. The interval is Wald's for paired shares. Without common samples: p = 1, difference nan.
+    agree say nothing. The interval is Wald's for paired shares with half a sample more in each of the four cells
+    (Agresti and Min 2005, doi:10.1002/sim.1781), so that it has a width where nothing differs. Without common samples:
+    p = 1, difference nan.
     """
     common = first.index.intersection(second.index)
     one, two = first.loc[common], second.loc[common]
@@ -51,8 +54,9 @@ def _tested(only_first: int, only_second: int, n: int) -> Paired:
     discordant = only_first + only_second
     p = float(binomtest(min(only_first, only_second), discordant, 0.5).pvalue) if discordant else 1.0
     gap = only_first - only_second
-    half = Z * math.sqrt(discordant - gap**2 / n) / n
-    return Paired(n, only_first, only_second, p, gap / n, max(-1.0, gap / n - half), min(1.0, gap / n + half))
+    more = n + 2
+    half = Z * math.sqrt(discordant + 1 - gap**2 / more) / more
+    return Paired(n, only_first, only_second, p, gap / n, max(-1.0, gap / more - half), min(1.0, gap / more + half))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -5,13 +5,13 @@ Cascading from the top layer down. Adebayo et al. 2018, arXiv:1810.03292, sectio
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from advbench.core.copying import copy_of
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.metrics.map_similarity import rank_correlation, structural_similarity
@@ -66,7 +66,7 @@ def randomisation(
     count = min(stages or len(layers), len(layers))
     ends = [round(len(layers) * (i + 1) / count) for i in range(count)]
     original = strength(explain(model))
-    forgetful = copy.deepcopy(model)
+    forgetful = copy_of(model)
     modules, done = dict(forgetful.named_modules()), 0
     correlation, similarity = [], []
     for end in ends:

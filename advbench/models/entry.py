@@ -13,8 +13,11 @@ def affine_entry(net: nn.Module) -> str | None:
     """Name of the convolution or linear layer that alone reads the image, behind affine steps at most; or None.
 
     The gradient at its output walks back to the image in the same way at every image, so a sum of many gradients walks
-    back once. None where the graph cannot be traced, branches before such a layer, or begins with anything else.
+    back once. None where the graph cannot be traced, branches before such a layer, or begins with anything else, and
+    where a module has hooks, of which the graph says nothing.
     """
+    if any(_hooked(module) for module in net.modules()):
+        return None
     try:
         graph = fx.Tracer().trace(net)
     except Exception:
@@ -45,3 +48,8 @@ def _shifts_or_scales(image: fx.Node, node: fx.Node) -> bool:
         isinstance(other, float | int) or (isinstance(other, fx.Node) and other.op == "get_attr")
         for other in node.args[1:]
     )
+
+
+def _hooked(module: nn.Module) -> bool:
+    hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
+    return any(hooks)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from advbench.core.copying import copy_of
 from advbench.models.predict import predict
 
 # Layers whose output nothing else needs for its gradient: a ReLU behind them may overwrite it.
@@ -21,11 +21,11 @@ def rewritten(model: nn.Module, probe: Tensor) -> nn.Module:
     Batch norm is folded into the convolution before it. A max pool behind a ReLU goes first: both are monotone, so they
     commute, and the ReLU has a quarter of the work. ReLUs overwrite what they read where nobody else reads it.
     """
-    plain = copy.deepcopy(model).eval()
+    plain = copy_of(model).eval()
     readers = _only_readers(plain)
     if not readers:
         return plain
-    net = copy.deepcopy(plain)
+    net = copy_of(plain)
     kinds = {name: net.get_submodule(name) for pair in readers.items() for name in pair}
     for source, reader in readers.items():
         first, second = kinds[source], kinds[reader]

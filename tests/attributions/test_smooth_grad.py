@@ -76,8 +76,8 @@ def test_draws_decide_and_neither_batch_nor_pieces_matter() -> None:
     assert smooth_grad(conv_net(), x[:0], y[:0]).shape == (0, 1, 6, 6)
 
 
-@pytest.mark.parametrize("wrong", [{"noise": -0.1}, {"noise": float("nan")}, {"samples": 0}])
+@pytest.mark.parametrize("wrong", [{"noise": -0.1}, {"noise": float("nan")}, {"noise": float("inf")}, {"samples": 0}])
 def test_what_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
     x, y, _ = images(conv_net(), 2)
-    with pytest.raises(ConfigError, match="noise must not be negative and samples at least 1"):
+    with pytest.raises(ConfigError, match="noise must be finite and not negative and samples at least 1"):
         smooth_grad(conv_net(), x, y, **wrong)  # type: ignore[arg-type]

@@ -77,6 +77,19 @@ def test_cost_is_the_declared_cost_scaled_by_the_parameters(plan: Plan) -> None:
     assert cost("transfer", "linf") in {samples * radii * (math.ceil(81 * steps / 40) + 1) for steps in (3, 40)}
 
 
+def test_fewer_steps_in_one_part_of_an_attack_promise_nothing_about_the_others(
+    document: Document, write: Callable[[Document], Path]
+) -> None:
+    """A short descent leaves `memetic` its generations, which cost by far the most."""
+    asked: list[object] = [{"memetic": {"steps": 2}}, "memetic", {"memetic": {"steps": 2, "generations": 400}}]
+    threats = [{"norm": "inf", "eps": 0.1}]
+    own = {key: value for key, value in document.items() if key != "exclude"}
+    made = expand(load_matrix(write({**own, "attacks": asked, "threats": threats})))
+    attacks = [job for job in made.jobs if job.attack.name == "memetic"]
+    each = {json.dumps(job.attack.params, sort_keys=True): passes(job) / job.count for job in attacks}
+    assert sorted(each.values()) == [46_000, 46_000, 460_000]
+
+
 def test_what_is_stored_is_done(plan: Plan, tmp_path: Path) -> None:
     first = plan.jobs[0]
     cell = tmp_path / plan.matrix.name / folder_name(first.slug, first.cell.key)

@@ -75,8 +75,15 @@ def test_a_score_without_gradient_gives_zeros_and_no_variants_an_error() -> None
         def forward(self, x: Tensor) -> Tensor:
             return (self.conv(x).flatten(1) > 0).float()
 
+    class Cut(Hard):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                scores: Tensor = self.conv(x).flatten(1)
+            return scores
+
     target, rows = logit(torch.tensor([1])), torch.arange(1)
     total = summed_gradient(Hard().requires_grad_(False), target, rows, variants([2], 1, 0), "conv")
     assert torch.equal(total, torch.zeros(1, 1, 6, 6))
+    assert torch.equal(summed_gradient(Cut(), target, rows, variants([2], 1, 0), "conv"), torch.zeros(1, 1, 6, 6))
     with pytest.raises(ValueError, match="no variants"):
         summed_gradient(Hard(), target, rows, [])

@@ -49,12 +49,16 @@ def test_too_few_discordant_samples_show_nothing() -> None:
 
 
 def test_by_hand() -> None:
-    """10 samples, 1 against 7 discordant: p = 2 (1 + 8) / 2^8; the difference is -0.6 +- 1.96 sqrt(8 - 3.6) / 10."""
+    """10 samples, 1 against 7 discordant: p = 2 (1 + 8) / 2^8; with 2 samples more, 1.5 and 7.5 of them discordant, the
+    interval is -6 / 12 +- 1.96 sqrt(9 - 36 / 12) / 12.
+    """
     found = paired(*two([(True, False)] + [(False, True)] * 7 + [(True, True)] * 2))
     assert found.p == pytest.approx(18 / 256)
     assert found.difference == pytest.approx(-0.6)
-    assert found.high == pytest.approx(-0.6 + 1.96 * math.sqrt(4.4) / 10, abs=1e-4)
-    assert found.low == -1.0  # -1.011 is no difference of shares
+    assert found.high == pytest.approx(-0.5 + 1.96 * math.sqrt(6) / 12, abs=1e-4)
+    assert found.low == pytest.approx(-0.5 - 1.96 * math.sqrt(6) / 12, abs=1e-4)
+    same = pd.Series([True] * 40)
+    assert paired(same, same).low == pytest.approx(-paired(same, same).high) == pytest.approx(-1.96 / 42, abs=1e-4)
 
 
 def test_only_common_samples_are_compared() -> None:

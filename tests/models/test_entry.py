@@ -56,3 +56,13 @@ def test_not_found_where_the_way_back_depends_on_the_image(way: Callable[[nn.Con
 def test_a_linear_layer_counts_and_a_norm_before_it_does_not() -> None:
     assert affine_entry(nn.Sequential(nn.Identity(), nn.Linear(4, 2), nn.ReLU())) == "1"
     assert affine_entry(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1))) is None
+
+
+def test_not_found_where_a_hook_may_bend_the_image() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU())
+    handle = net[0].register_forward_pre_hook(lambda module, inputs: (inputs[0] ** 3,))
+    assert affine_entry(net) is None
+    handle.remove()
+    assert affine_entry(net) == "0"
+    net.register_forward_pre_hook(lambda module, inputs: (inputs[0] ** 3,))
+    assert affine_entry(net) is None

@@ -38,7 +38,7 @@ class Evidence(NamedTuple):
     second_walk: Tensor
 
 
-@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:2003.01690", nested=True, ratio=1.02, cost=(37000, 26600))
+@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:2003.01690", nested=True, ratio=1.02, cost=(44000, 30000))
 def cascade(
     model: nn.Module,
     x: Tensor,
@@ -61,7 +61,8 @@ def cascade(
     gradient by more than 0.15 of the clean margin, or if the longer walk of FAB came nearer than the shorter by more
     than a quarter: gradients then say little. Samples in doubt meet the whole set of `auto`, and after it `persistence`
     more runs of targeted APGD and FAB from random starts if their margin is below a tenth, and then, except in l1,
-    `populations` runs of `memetic`, each with up to 46,000 passes for such a sample. The others are marked
+    `populations` runs of `memetic`, each with up to 46,000 passes for such a sample, whatever `steps` and `queries`
+    are (0: none). The others are marked
     "decided", but a random share `audit` of them (0 .. 1) is attacked to the end all the same and marked "audited":
     `metrics.audit` makes a bound on what the rule overlooked of it, which `advbench run` prints.
     Raises ConfigError if threat.eps is None, audit is not in [0, 1], doubt or persistence is negative.
