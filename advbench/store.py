@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,15 +97,11 @@ def _free(folder: Path) -> int | None:
 
 
 def _probe(folder: Path) -> None:
-    # Quotas and limits do not show in the free space: only writing tells.
-    temporary = folder / f".{secrets.token_hex(8)}{_TEMPORARY}"
-    try:
-        with _created(temporary) as file:
-            file.write(b"\x55" * _PROBE)
-            file.flush()
-            os.fsync(file.fileno())
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Quotas and limits do not show in the free space: only writing tells. Without a name, a kill leaves nothing behind.
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"\x55" * _PROBE)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _created(path: Path) -> BinaryIO:

@@ -10,6 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,13 +132,28 @@ def test_too_little_room_is_said_in_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("call", "code"), list(itertools.product(["write", "fsync"], [errno.ENOSPC, errno.EROFS])))
-def test_a_disk_that_takes_no_byte_has_no_room(tmp_path: Path, call: str, code: int) -> None:
+def test_a_disk_that_takes_no_byte_has_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    error, real = OSError(code, os.strerror(code)), tempfile.TemporaryFile
+    if call == "write":
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda **place: _FullFile(real(**place), error))
     with (
-        _failing(call, OSError(code, os.strerror(code))),
+        _failing("fsync", error),
         pytest.raises(ConfigError, match=f"cannot write into {tmp_path}"),
     ):
         check_room(tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_that_looks_for_room_has_no_name(tmp_path: Path) -> None:
+    """A kill in the middle leaves nothing behind."""
+    names: list[Path] = []
+    real = os.fsync
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda number: (names.extend(tmp_path.iterdir()), real(number)))
+        check_room(tmp_path)
+    assert names == []
 
 
 def test_below_a_file_there_is_no_room(tmp_path: Path) -> None:

@@ -35,11 +35,11 @@ def dog(shared_data: Path) -> Tensor:
 
 
 def test_another_network_knows_the_class_images(net: nn.Module, shared_data: Path) -> None:
-    y = torch.tensor([0, 130])  # tench, flamingo
+    y = torch.tensor([0, 9, 130, 340])  # tench, ostrich, flamingo, zebra
     image = visualize(net, logit(y), draws=Draws(0, y), steps=40)
     judge = squeezenet(shared_data, "1_0", "squeezenet1_0_deepcompression.safetensors")
     best = judge(image).topk(5, dim=1).indices
-    assert bool((best == y[:, None]).any(1).all())
+    assert int((best == y[:, None]).any(1).sum()) >= 3
 
 
 def test_a_stronger_prior_costs_shallow_layers_most(net: nn.Module, dog: Tensor) -> None:
