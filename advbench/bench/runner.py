@@ -173,10 +173,10 @@ def _run_jobs(jobs: Sequence[Job], place: Place, engine: Engine, bars: bool) -> 
         else:
             todo.append(job)
     if len(todo) < len(jobs):
-        tqdm.write(f"{len(jobs) - len(todo)} of {len(jobs)} cells are stored already")
+        _tell(f"{len(jobs) - len(todo)} of {len(jobs)} cells are stored already")
     with tqdm(total=len(todo), unit="cell", disable=not bars) as bar:
         for finished in _compute(todo, place, engine):
-            tqdm.write(ended_line(finished))
+            _tell(ended_line(finished))
             bar.update()
             bar.set_postfix_str(robust_so_far(finished))
             yield finished
@@ -200,3 +200,9 @@ def _compute(todo: Sequence[Job], place: Place, engine: Engine) -> Iterator[Fini
             interrupts.check()
             time.sleep(0.5)
         yield finished
+
+
+def _tell(line: str) -> None:
+    """A line above the progress bar, at once: a pipe or a log would get it with all others at the end."""
+    tqdm.write(line)
+    sys.stdout.flush()

@@ -110,8 +110,14 @@ def test_a_signal_ends_the_command_and_says_how_to_go_on(tmp_path: Path, signum:
     many = [{"pgd": {"steps": steps, "goal": goal}} for steps in range(500, 520) for goal in range(10)]
     matrix = write_matrix(tmp_path, attacks=many, data={"name": "digits", "count": 300})
     command = ["run", str(matrix), "--results", str(tmp_path), "--device", "cpu", "--workers", str(workers)]
+    # What a pipe gets by default, whatever the shell of this test says: lines must come at once all the same.
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=buffered,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("done")
