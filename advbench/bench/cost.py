@@ -12,16 +12,8 @@ from advbench.types import Json
 # Whole-number parameters that multiply the work, by the names that attacks and controls give them.
 FACTORS = (
     *("steps", "iterations", "restarts", "searches", "queries", "samples", "views", "copies", "scales", "mixes"),
-    *(
-        "neighbours",
-        "target_classes",
-        "tries",
-        "population",
-        "generations",
-        "child_steps",
-        "populations",
-        "persistence",
-    ),
+    *("neighbours", "target_classes", "tries", "population", "generations", "child_steps", "populations"),
+    "persistence",
 )
 # Attacks with one of these are made of parts: fewer steps make some of them shorter, and not the whole.
 PARTS = ("generations", "populations")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,12 +69,19 @@ def attack_once(single: Single, out: Path, *, device: str = "auto", micro_batch:
     try:
         if pixels is not None:
             _label(file, pixels, single, matrix, choose_device(device))
-        return run(matrix, results=out, device=device, allow_code=single.allow_code, micro_batch=micro_batch)
+        tally = run(matrix, results=out, device=device, allow_code=single.allow_code, micro_batch=micro_batch)
     except ConfigError as error:
-        for path in new:
-            path.unlink(missing_ok=True)
+        _remove(new)
         # The user wrote no file: where in it the mistake is would only confuse.
         raise ConfigError(re.sub(rf"^\S*{re.escape(FILE)}:\d+: ", "", str(error))) from None
+    if tally.failed:
+        _remove(new)  # nothing was stored that they would repeat: the attack may be corrected
+    return tally
+
+
+def _remove(files: Sequence[Path]) -> None:
+    for path in files:
+        path.unlink(missing_ok=True)
 
 
 def _check_same_attack(matrix: Path, text: str) -> None:

@@ -20,9 +20,8 @@ from advbench.registry import DEFENSES
 from advbench.store import check_room, write_json, write_tensors
 from advbench.types import ConfigError, Json, ThreatModel, norm_name
 
-COPIES = (
-    5  # of the weights: a checkpoint holds them and their momentum, and so does the one that replaces it; and `out`
-)
+# Of the weights: a checkpoint holds them and their momentum, and so does the one that replaces it; and `out`.
+COPIES = 5
 _PLACE = "train"  # stands for the file in messages, and is cut out of them
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from torch import Tensor, nn
 
 
-def copy_of(model: nn.Module) -> nn.Module:
-    """A deep copy. Activations that modules keep from a pass come along without their graph, which has no copy."""
+def copy_of(model: nn.Module, *, shared: Iterable[Tensor] = ()) -> nn.Module:
+    """A deep copy, except that both have the tensors `shared`.
+
+    Activations that modules keep from a pass come along without their graph, which has no copy.
+    """
     kept = {id(tensor): tensor.detach() for module in model.modules() for tensor in _computed(vars(module))}
-    return copy.deepcopy(model, kept)
+    return copy.deepcopy(model, kept | {id(tensor): tensor for tensor in shared})
 
 
 def _computed(value: object) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
-from advbench.core.scoring import all_rows, fitting_piece, score_gradient, turns
+from advbench.core.scoring import all_rows, fitting_piece, row_pieces, score_gradient, turns
 from advbench.core.summed_gradient import summed_gradient
 from advbench.core.targets import Target
 from advbench.types import ConfigError
@@ -82,9 +82,8 @@ def _pieces(
         raise ConfigError(
             f"noise must be finite and not negative and samples at least 1, got noise={noise:g}, samples={samples}"
         )
-    rows = all_rows(x)
-    source = Draws(0, rows) if draws is None else draws
-    for part in torch.split(rows, fitting_piece(x) or max(len(x), 1)):
+    source = Draws(0, all_rows(x)) if draws is None else draws
+    for part in row_pieces(x):
         yield part, _copies(x[part].detach(), source.rows(part), noise, _needed(noise, samples), group)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-
 from torch import Tensor, nn
 
+from advbench.core.copying import copy_of
 from advbench.synthesis.compared import features
 from advbench.synthesis.compensated_pool import CompensatedPool
 from advbench.synthesis.rimmed_conv import repad
@@ -33,8 +32,7 @@ def restyled(
     if (pooling, padding) == ("as it is", "as it is"):
         return model, 0
     # Weights are shared: the copy of a VGG-19 would be half a gigabyte.
-    kept = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    twin = copy.deepcopy(model, kept)
+    twin = copy_of(model, shared=(*model.parameters(), *model.buffers()))
     if padding != "as it is":
         for module in twin.modules():
             if isinstance(module, nn.Conv2d):

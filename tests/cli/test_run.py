@@ -182,6 +182,17 @@ def test_another_attack_into_the_same_folder_is_refused_and_loses_nothing(
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
 
 
+def test_an_attack_that_failed_can_be_corrected_in_the_same_folder(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = attack_arguments(tmp_path, "--samples", "20", "--eps", "0.1")
+    assert advbench("attack", "pgd", *options, "--param", "steps=0") == 1
+    assert "steps must be at least 1" in capsys.readouterr().out
+    assert not (tmp_path / "out" / "attack.yaml").exists()
+    assert advbench("attack", "pgd", *options, "--param", "steps=1") == 0
+    assert (tmp_path / "out" / "attack.yaml").exists()
+
+
 def test_the_attack_on_another_picture_is_refused(
     advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

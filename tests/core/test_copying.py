@@ -39,6 +39,14 @@ def test_the_copy_computes_the_same_and_shares_nothing() -> None:
     assert model.last.grad_fn is not None
 
 
+def test_shared_weights_stay_the_same_tensors() -> None:
+    model = Keeping()
+    model(torch.rand(2, 1, 6, 6))
+    twin = copy_of(model, shared=model.parameters())
+    assert all(one is other for one, other in zip(twin.parameters(), model.parameters(), strict=True))
+    assert twin.last is not model.last
+
+
 def test_a_network_that_keeps_activations_can_be_attacked_and_explained() -> None:
     model, x = Keeping().eval(), torch.rand(8, 1, 6, 6)
     y = model(x).argmax(1)

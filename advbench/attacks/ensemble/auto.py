@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from math import inf
 from typing import Literal
 
 from torch import Tensor, nn
 
-from advbench.attacks.ensemble.worst_case import Case, Part, attack_survivors, look
+from advbench.attacks.ensemble.worst_case import Case, Part, attack_survivors, look, warn_if_random
 from advbench.attacks.gradient.apgd import apgd
 from advbench.attacks.gradient.apgd_t import apgd_t
 from advbench.attacks.minimum_norm.fab import fab
@@ -17,13 +16,10 @@ from advbench.attacks.minimum_norm.fab_t import fab_t
 from advbench.attacks.score.square import square
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
-from advbench.core.keep import Kept
 from advbench.registry import attack
 from advbench.types import ConfigError, ThreatModel
 
 _SAMPLES = 20  # passes of `rand`: published code
-# Margins that differ by more between two passes of the same images, relatively, are no rounding.
-_SAME = 1e-4
 
 
 def standard(steps: int, queries: int) -> dict[str, Part]:
@@ -87,19 +83,7 @@ def auto(
         case = Case(model, x, y, threat, samples=_SAMPLES if version == "rand" else 1)
         kept = look(case)
         if version != "rand":
-            _warn_if_random(kept, look(case), version)
+            warn_if_random(case, kept, f"auto version={version}")
         for name, part in VERSIONS[version](steps, queries).items():
             kept = attack_survivors(kept, part, case, draws=draws.branch(name))
     return kept.z
-
-
-def _warn_if_random(first: Kept, second: Kept, version: str) -> None:
-    """Compare two looks at the same images."""
-    apart = (first.loss - second.loss).abs() > _SAME * (1.0 + first.loss.abs())
-    if bool(apart.any()):
-        warnings.warn(
-            f"auto: the model answers {int(apart.sum())} of {len(apart)} images differently when asked again. "
-            f"version={version!r} follows single passes and overstates how robust it is; version='rand' averages them.",
-            RuntimeWarning,
-            stacklevel=3,
-        )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_zero
 from advbench.attacks.ensemble.auto import standard
-from advbench.attacks.ensemble.worst_case import Case, Part, attack_survivors, look
+from advbench.attacks.ensemble.worst_case import Case, Part, attack_survivors, look, warn_if_random
 from advbench.attacks.gradient.apgd import apgd
 from advbench.attacks.gradient.apgd_t import apgd_t
 from advbench.attacks.gradient.memetic import memetic
@@ -62,10 +62,10 @@ def cascade(
     than a quarter: gradients then say little. Samples in doubt meet the whole set of `auto`, and after it `persistence`
     more runs of targeted APGD and FAB from random starts if their margin is below a tenth, and then, except in l1,
     `populations` runs of `memetic`, each with up to 46,000 passes for such a sample, whatever `steps` and `queries`
-    are (0: none). The others are marked
-    "decided", but a random share `audit` of them (0 .. 1) is attacked to the end all the same and marked "audited":
-    `metrics.audit` makes a bound on what the rule overlooked of it, which `advbench run` prints.
-    Raises ConfigError if threat.eps is None, audit is not in [0, 1], doubt or persistence is negative.
+    are (0: none). The others are marked "decided", but a random share `audit` of them (0 .. 1) is attacked to the end
+    all the same and marked "audited": `metrics.audit` makes a bound on what the rule overlooked of it, which
+    `advbench run` prints. Warns like `auto` if the model's answers differ from pass to pass.
+    Raises ConfigError if threat.eps is None, audit is not in [0, 1], doubt, persistence or populations is negative.
     """
     threat.radius, at_least_zero("doubt", doubt), at_least_zero("persistence", persistence)
     at_least_zero("populations", populations)
@@ -74,6 +74,7 @@ def cascade(
     with frozen(model):
         case = Case(model, x, y, threat)
         kept = look(case)
+        warn_if_random(case, kept, "cascade")
         clean = kept.loss
         kept, seen = _short_attacks(kept, case, draws, steps, queries)
         doubtful = ~kept.reached & _in_doubt(seen, doubt, threat.radius)

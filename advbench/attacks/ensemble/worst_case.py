@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from advbench.core.objectives import misclassify
 from advbench.types import ThreatModel
 
 Part = Callable[..., Tensor]  # an attack with its own parameters filled in
+
+# Margins that differ by more between two passes of the same images, relatively, are no rounding.
+_SAME = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,3 +61,16 @@ def attack_survivors(kept: Kept, part: Part, case: Case, *, draws: Draws, among:
         objective, rows = misclassify(case.model, y, loss=margin_loss), torch.arange(len(left), device=y.device)
         seen = mean_evaluate(objective, x_adv, rows, samples=case.samples)
     return keep_better(kept, x_adv, seen, left, keep_strongest)
+
+
+def warn_if_random(case: Case, first: Kept, who: str) -> None:
+    """Warn, in the name of `who`, if a second look at the images shows other margins than the first."""
+    second = look(case)
+    apart = (first.loss - second.loss).abs() > _SAME * (1.0 + first.loss.abs())
+    if bool(apart.any()):
+        warnings.warn(
+            f"{who}: the model answers {int(apart.sum())} of {len(apart)} images differently when asked again. What "
+            "follows single passes overstates how robust it is; auto with version='rand' averages them.",
+            RuntimeWarning,
+            stacklevel=3,
+        )

@@ -115,6 +115,12 @@ def test_a_random_model_is_named_as_such_and_met_with_means() -> None:
     assert shares["rand"] > shares["standard"] + 0.1
 
 
+def test_cascade_names_a_random_model_too() -> None:
+    net, x, y, threat, draws = case(0.05)
+    with pytest.warns(RuntimeWarning, match="cascade: the model answers .* differently"):
+        cascade(Shaky(net), x, y, threat, draws=draws, **BRIEF | {"populations": 0, "persistence": 0})
+
+
 def test_on_a_model_that_is_not_random_no_warning_is_given() -> None:
     net, x, y, threat, draws = case(0.05)
     with warnings.catch_warnings():
