@@ -72,8 +72,8 @@ Written by `python docs/matrix_keys.py` from the reader of matrices.
 
 A matrix is one YAML file; `advbench plan FILE` checks it and says what it comes to. A list of values where one is
 expected is an axis, and every combination is computed. A name with parameters is written `{name: {key: value}}`.
-Unknown and duplicate keys, ill-typed values and names of another kind are refused with file, line and the nearest
-right name. Paths are seen from the folder of the file.
+Unknown and duplicate keys, ill-typed values, values that a method refuses and names of another kind are an error with
+file, line and the nearest right name. Paths are seen from the folder of the file.
 
 $keys
 

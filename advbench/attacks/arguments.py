@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from advbench.types import ConfigError
 
 
@@ -13,14 +15,14 @@ def at_least_one(name: str, value: int) -> int:
 
 
 def positive(name: str, value: float) -> float:
-    """`value`. Raises ConfigError unless it is above 0."""
-    if not value > 0:
-        raise ConfigError(f"{name} must be positive, got {value}")
+    """`value`. Raises ConfigError unless it is above 0 and finite."""
+    if not 0 < value < math.inf:
+        raise ConfigError(f"{name} must be positive and finite, got {value}")
     return value
 
 
 def at_least_zero(name: str, value: float) -> float:
-    """`value`. Raises ConfigError if it is below 0."""
-    if not value >= 0:
-        raise ConfigError(f"{name} must not be negative, got {value}")
+    """`value`. Raises ConfigError if it is below 0 or not finite."""
+    if not 0 <= value < math.inf:
+        raise ConfigError(f"{name} must be finite and not negative, got {value}")
     return value

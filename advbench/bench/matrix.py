@@ -11,6 +11,8 @@ from advbench.bench.cost import passes
 from advbench.bench.excludes import refuse_idle
 from advbench.bench.jobs import EnsembleRecipe, Job, Plan, Recipe, Skip, SubstituteRecipe, threat_json
 from advbench.bench.labels import distinguish, slug_of
+from advbench.bench.parameters import inner_attacks
+from advbench.bench.rehearsal import rehearse_attacks
 from advbench.bench.setting import Setting, read_setting
 from advbench.bench.subjects import Subject, subjects, substitute_for
 from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry
@@ -33,7 +35,8 @@ def expand(matrix: Matrix) -> Plan:
     """Every cell of `matrix`, the cheap ones of a model first, and every combination that does not apply.
 
     Reads the labels of the data to choose the samples; of the models, only shapes are asked. Raises ConfigError on a
-    matrix that its data cannot serve, a model that does not fit the data, and an exclude rule that matches nothing.
+    matrix that its data cannot serve, a model that does not fit the data, an exclude rule that matches nothing, and
+    values that an attack or a training refuses.
     """
     setting = read_setting(matrix)
     pairs, skips = _applicable(_methods(matrix), matrix.threats)
@@ -50,6 +53,7 @@ def expand(matrix: Matrix) -> Plan:
                 skips.append(Skip(job.labels, f"the same cell as {twin}"))
             jobs.setdefault(job.cell.key, job)
     refuse_idle(matrix.exclude, rules_used)
+    rehearse_attacks(jobs.values(), matrix.path)
     return Plan(matrix, tuple(jobs.values()), tuple(skips), setting.sample_ids)
 
 
@@ -80,7 +84,7 @@ def _applicable(methods: Sequence[Method], threats: Sequence[Threat]) -> tuple[l
 
 def _reasons(method: Method, threat: Threat) -> Iterator[str]:
     """Why `method` does not apply to `threat`; nothing if it does."""
-    for entry in (method.entry, *_inner(method.choice.params)):
+    for entry in (method.entry, *inner_attacks(method.choice.params)):
         if threat.norm not in entry.info.norms:
             yield f"{entry.name} does not work in {norm_name(threat.norm)}, only in " + ", ".join(
                 map(norm_name, entry.info.norms)
@@ -89,15 +93,6 @@ def _reasons(method: Method, threat: Threat) -> Iterator[str]:
             yield f"{entry.name} needs a radius, and this threat has none"
         if method.choice.goal != "untargeted" and not entry.can_target:
             yield f"{entry.name} cannot be targeted"
-
-
-def _inner(params: Mapping[str, Json]) -> Iterator[Entry[AttackInfo]]:
-    """The attacks among the parameters of an attack, and among theirs."""
-    for value in params.values():
-        match value:
-            case {"name": str(name), "params": Mapping() as inner, **others} if not others:
-                yield ATTACKS[name]
-                yield from _inner(inner)
 
 
 def _method_labels(method: Method, threat: Threat) -> dict[str, str]:

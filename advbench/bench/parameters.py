@@ -209,6 +209,15 @@ def argument(value: Json, annotation: object) -> object:
             return value
 
 
+def inner_attacks(params: Mapping[str, Json]) -> Iterator[Entry[AttackInfo]]:
+    """The attacks among the parameters of an attack, and among theirs."""
+    for value in params.values():
+        match value:
+            case {"name": str(name), "params": Mapping() as inner, **others} if not others:
+                yield ATTACKS[name]
+                yield from inner_attacks(inner)
+
+
 def content_of(path: Path) -> str:
     """SHA-256 of a file, or of the names and sizes of all files in a folder."""
     if path.is_dir():

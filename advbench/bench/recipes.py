@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +19,7 @@ from advbench.defenses.train import UNPERTURBED, TrainingLoss, plain, train
 from advbench.models.ensemble import MeanLogits
 from advbench.models.load import load_model
 from advbench.models.weights import load_weights
-from advbench.registry import DEFENSES
+from advbench.registry import DEFENSES, MODELS
 from advbench.store import read_json, sole_writer, write_json, write_tensors
 from advbench.types import ConfigError, Json
 
@@ -55,6 +56,16 @@ def obtain(
         _once(folder, lambda: _train(recipe, model, folder, device=device, progress=progress))
         load_weights(model, folder / WEIGHTS)
     return _wrapped(recipe, model).to(device).eval()
+
+
+def untrained(recipe: Recipe | SubstituteRecipe | EnsembleRecipe) -> nn.Module:
+    """The network of `recipe` with weights drawn from its seed, in eval mode: to look at what it is made of."""
+    if isinstance(recipe, EnsembleRecipe):
+        return MeanLogits([untrained(each) for each in recipe.members]).eval()
+    if isinstance(recipe, SubstituteRecipe):
+        return untrained(recipe.student)
+    bare: dict[str, Json] = {"weights": "none"} if "weights" in MODELS[recipe.spec].parameters() else {}
+    return _wrapped(recipe, _built(replace(recipe, weights=None, params={**recipe.params, **bare}))).eval()
 
 
 def model_folder(recipe: Recipe | SubstituteRecipe, results: Path) -> Path:

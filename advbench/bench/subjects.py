@@ -11,8 +11,10 @@ from typing import NamedTuple, cast
 from advbench.bench.config import DefenseChoice, Matrix, ModelChoice
 from advbench.bench.jobs import EnsembleRecipe, Recipe, SubstituteRecipe
 from advbench.bench.labels import distinguish
+from advbench.bench.rehearsal import rehearse_training
 from advbench.bench.setting import Setting
 from advbench.defenses.settings import Training
+from advbench.defenses.train import UNPERTURBED
 from advbench.models.fits import check_fits
 from advbench.types import ConfigError, Json, ThreatModel, canonical_json, content_key
 
@@ -58,6 +60,9 @@ def _recipe(setting: Setting, model: ModelChoice, defense: DefenseChoice, label:
     threat = None
     if defense.stage == "training" and defense.norm is not None and defense.eps is not None:
         threat = ThreatModel(defense.norm, float(defense.eps))
+    if defense.stage == "training":
+        place = f"{setting.matrix.path}:{defense.line}"
+        rehearse_training(defense.name, defense.params, threat or UNPERTURBED, setting.shape, place=place)
     return Recipe(
         spec=model.spec,
         params=model.params,

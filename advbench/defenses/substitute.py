@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -60,10 +60,8 @@ def substitute(
     round, drawn at random (0: one for every input); both from arXiv:1605.07277.
     Raises ConfigError on values that cannot be, and if there are fewer than `seeds` samples.
     """
-    _check_counts(
-        {"seeds": (seeds, 1), "rounds": (rounds, 0), "flip_every": (flip_every, 0), "reservoir": (reservoir, 0)}
-    )
-    settings = Training(epochs=epochs, batch_size=batch_size, lr=lr, held_out=0)
+    _check_counts(seeds=seeds, rounds=rounds, flip_every=flip_every, reservoir=reservoir)
+    settings = _settings(epochs, batch_size, lr)
     device = torch.device(device)
     ask = _Labels(victim.to(device))
     ids = _even(labels, seeds, seed)
@@ -84,6 +82,13 @@ def substitute(
     unseen = _shuffled(len(labels), seed)
     unseen = unseen[~torch.isin(unseen, ids)][:_AGREEMENT_SAMPLES]
     return Substitute(student, ask.queries, _agreement(ask.victim, student, images, unseen, device))
+
+
+def check_settings(settings: Mapping[str, object]) -> None:
+    """Raise ConfigError if `substitute` would refuse these of its parameters."""
+    values = cast("Mapping[str, Any]", settings)
+    _check_counts(**{name: values[name] for name in ("seeds", "rounds", "flip_every", "reservoir")})
+    _settings(values["epochs"], values["batch_size"], values["lr"])
 
 
 @dataclass
@@ -150,7 +155,12 @@ def _of_round(seed: int, i: int) -> int:
     return int(content_key(["substitute", seed, i])[:12], 16)
 
 
-def _check_counts(counts: Mapping[str, tuple[int, int]]) -> None:
-    for name, (value, low) in counts.items():
+def _settings(epochs: int, batch_size: int, lr: float) -> Training:
+    return Training(epochs=epochs, batch_size=batch_size, lr=lr, held_out=0)
+
+
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
+        low = 1 if name == "seeds" else 0
         if value < low:
             raise ConfigError(f"substitute.{name} must be at least {low}, got {value}")

@@ -33,9 +33,9 @@ def check_attack(
 
     Always: x_adv in ball and box, finite, like x; x, y and model left as they came, also if the model raises; eps = 0
     changes nothing; the same call gives the same bits; no dependence on batch and order; no NaN from bad gradients;
-    empty batch, one sample, one class; never nearer than the closed-form optimum; already wrong stays wrong; no more
-    access to the victim than declared; no fewer successes than one random step of the same length. An attack that
-    declares `keeps_label` changes no prediction instead.
+    empty batch, one sample, one class; NaN and negative counts refused among its parameters; never nearer than the
+    closed-form optimum; already wrong stays wrong; no more access to the victim than declared; no fewer successes than
+    one random step of the same length. An attack that declares `keeps_label` changes no prediction instead.
 
     info: what the attack declares (default: its entry in the registry). params: keyword arguments for a given victim
     (a substitute, say). A declared ratio is held to: success, untargeted and targeted, wherever eps is that many times

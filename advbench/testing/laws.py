@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from types import UnionType
+from typing import Union, get_args, get_origin
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from advbench.testing.trial import Trial, distances, numbers, part, slack
+from advbench.testing.trial import Attack, Params, Trial, distances, numbers, part, slack
 from advbench.testing.witness import Dead, NotANumber, Quitter, QuitterError, state_of, untidy_network
-from advbench.types import ThreatModel
+from advbench.types import ConfigError, ThreatModel
 
 
 def stays_in_ball_and_box(trial: Trial) -> None:
@@ -122,6 +128,38 @@ def _kind(x: Tensor) -> str:
     return f"{tuple(x.shape)} {x.dtype} on {x.device}"
 
 
+def refuses_numbers_that_cannot_be(trial: Trial) -> None:
+    """A fraction that is not a number, or a negative count (unless the default is one), is a ConfigError.
+
+    Asked without images: a matrix is refused that way before anything is computed.
+    """
+    none = part(trial.problem(), torch.arange(0))
+    for threat in trial.threats(trial.large_radius()):
+        for name, value in _impossible(trial.attack):
+            spoilt = replace(trial, params=partial(_with, trial.params, name, value))
+            try:
+                spoilt.run(none, threat)
+            except ConfigError:
+                continue
+            trial.claim("impossible numbers", False, f"{name}={value} was accepted")
+
+
+def _with(params: Params, name: str, value: float, model: nn.Module) -> Mapping[str, object]:
+    return {**params(model), name: value}
+
+
+def _impossible(attack: Attack) -> Iterator[tuple[str, float]]:
+    for name, parameter in inspect.signature(attack, eval_str=True).parameters.items():
+        annotation, default = parameter.annotation, parameter.default
+        kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+        if parameter.kind is parameter.KEYWORD_ONLY and float in kinds:
+            yield name, math.nan
+        elif (
+            parameter.kind is parameter.KEYWORD_ONLY and int in kinds and not (isinstance(default, int) and default < 0)
+        ):
+            yield name, -1
+
+
 LAWS = (
     stays_in_ball_and_box,
     leaves_its_arguments_alone,
@@ -132,4 +170,5 @@ LAWS = (
     survives_bad_gradients,
     keeps_the_dtype,
     copes_with_small_cases,
+    refuses_numbers_that_cannot_be,
 )

@@ -243,6 +243,46 @@ def test_a_substitute_that_does_not_fit_is_refused_too(tmp_path: Path) -> None:
         plan_of(tmp_path / "m.yaml", text)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("steps: 7", "steps: 0", "m.yaml:7: pgd: steps must be at least 1, got 0"),
+        ("steps: 7", "steps: [7, 0]", "m.yaml:7: pgd: steps must be at least 1, got 0"),
+        ("steps: 7", "relative_step: inf", "m.yaml:7: pgd: relative_step must be positive and finite, got inf"),
+        ("via: fgsm", "via: {pgd: {steps: 0}}", "m.yaml:7: transfer: steps must be at least 1, got 0"),
+        (
+            "[random_sphere]",
+            "[{random_sphere: {tries: 0}}]",
+            "m.yaml:8: random_sphere: tries must be at least 1, got 0",
+        ),
+        ("epochs: 3", "steps: 0", "m.yaml:5: adversarial: steps must be at least 1, got 0"),
+        ("epochs: 3", "relative_step: 0", "m.yaml:5: adversarial: relative_step must be positive and finite, got 0.0"),
+        ("[fgsm,", "[{bpda: {module: absent}},", "m.yaml:7: bpda: .*'absent'"),
+        ("via: fgsm", "via: {bpda: {module: absent}}", "m.yaml:7: transfer: .*'absent'"),
+        (
+            "substitute: twin",
+            "substitute: {labels: {model: linear, seeds: 0}}",
+            "m.yaml:7: transfer: substitute.seeds must be at least 1, got 0",
+        ),
+    ],
+)
+def test_values_that_a_method_refuses_are_found_in_the_plan(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in GOLDEN_MATRIX
+    with pytest.raises(ConfigError, match=message):
+        plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    "entry", ["{bpda: {module: net.stem}}", "{transfer: {substitute: twin, via: {bpda: {module: net.stem}}}}"]
+)
+def test_a_module_of_the_model_itself_may_be_named(tmp_path: Path, entry: str) -> None:
+    """The rehearsal's stand-in has no such module: the model of the cell is asked."""
+    text = GOLDEN_MATRIX.replace("[fgsm,", f"[{entry},").replace(
+        "[linear, {small_cnn: {width: 8}}]", "[preact_resnet18]"
+    )
+    assert [job for job in plan_of(tmp_path / "m.yaml", text).jobs if "bpda" in str(job.attack)]
+
+
 def test_an_attack_inside_an_attack_inside_an_attack_is_asked_for_the_norm(tmp_path: Path) -> None:
     """transfer and bpda take l2, pgd_l0 does not: two levels down."""
     entry = "{transfer: {substitute: twin, via: {bpda: {module: conv, via: pgd_l0}}}}"

@@ -185,12 +185,23 @@ def test_another_attack_into_the_same_folder_is_refused_and_loses_nothing(
 def test_an_attack_that_failed_can_be_corrected_in_the_same_folder(
     advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = attack_arguments(tmp_path, "--samples", "20", "--eps", "0.1")
-    assert advbench("attack", "pgd", *options, "--param", "steps=0") == 1
-    assert "steps must be at least 1" in capsys.readouterr().out
+    options = attack_arguments(tmp_path, "--samples", "20")
+    with plugin(tmp_path):
+        assert advbench("attack", "raises", *options, "--eps", "0.1") == 1
+    assert "this attack is broken" in capsys.readouterr().out
     assert not (tmp_path / "out" / "attack.yaml").exists()
-    assert advbench("attack", "pgd", *options, "--param", "steps=1") == 0
+    assert advbench("attack", "fgsm", *options, "--eps", "0.2") == 0
     assert (tmp_path / "out" / "attack.yaml").exists()
+
+
+def test_a_value_that_the_attack_refuses_leaves_nothing_behind(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = attack_arguments(tmp_path, "--samples", "20", "--eps", "0.1")
+    assert advbench("attack", "pgd", *options, "--param", "steps=0") == 2
+    assert "pgd: steps must be at least 1, got 0" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("*"))
+    assert advbench("attack", "pgd", *options, "--param", "steps=1") == 0
 
 
 def test_the_attack_on_another_picture_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -56,8 +57,8 @@ def boundary(
     a sample rests once its example lies in the ball.
     Raises ConfigError if queries < 1, a step is not positive, step_adaptation < 1 or starts does not fit.
     """
-    if step_adaptation < 1.0:
-        raise ConfigError(f"step_adaptation must be at least 1, got {step_adaptation}")
+    if not 1.0 <= step_adaptation < inf:
+        raise ConfigError(f"step_adaptation must be finite and at least 1, got {step_adaptation}")
     spherical, source = positive("spherical_step", spherical_step), positive("source_step", source_step)
     with frozen(model):
         inquiry = Inquiry(model, x, y, threat, targeted=targeted, queries=queries)

@@ -53,9 +53,9 @@ def geoda(
     a sample rests once its example lies in the ball.
     Raises ConfigError if a number is below 1, decay or frequencies is not positive or starts does not fit.
     """
-    at_least_one("turns", turns)
+    at_least_one("turns", turns), positive("frequencies", frequencies)
     growth = positive("decay", decay) ** (-2.0 / 3.0)
-    bases = [_cosines(side, positive("frequencies", frequencies), x) for side in x.shape[-2:]]
+    bases = [_cosines(side, frequencies, x) for side in x.shape[-2:]]
     with frozen(model):
         inquiry = Inquiry(model, x, y, threat, targeted=targeted, queries=queries)
         find_start(inquiry, draws, starts, relative=_FINE)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from advbench.attacks.arguments import at_least_one
 from advbench.attacks.ensemble.worst_case import Case, Part, attack_survivors, look, warn_if_random
 from advbench.attacks.gradient.apgd import apgd
 from advbench.attacks.gradient.apgd_t import apgd_t
@@ -73,12 +74,13 @@ def auto(
     themselves, runs APGD on both losses with 20 passes per step, and fooled is who is so in 20 passes. Each part sees
     only the samples that survived those before it. steps: of each run of APGD and FAB; queries: of Square. y is the
     class to leave: AutoAttack has no targeted form.
-    Raises ConfigError if threat.eps is None or the version is unknown. Warns if a version other than "rand" meets a
-    model whose answers to x differ from pass to pass.
+    Raises ConfigError if threat.eps is None, the version is unknown, or steps or queries < 1. Warns if a version other
+    than "rand" meets a model whose answers to x differ from pass to pass.
     """
     threat.radius  # noqa: B018 - refuses a threat without one, before any work
     if version not in VERSIONS:
         raise ConfigError(f"version must be one of {', '.join(VERSIONS)}, got {version!r}")
+    at_least_one("steps", steps), at_least_one("queries", queries)
     with frozen(model):
         case = Case(model, x, y, threat, samples=_SAMPLES if version == "rand" else 1)
         kept = look(case)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from advbench.attacks.arguments import at_least_zero
+from advbench.attacks.arguments import at_least_one, at_least_zero
 from advbench.attacks.ensemble.auto import standard
 from advbench.attacks.ensemble.worst_case import Case, Part, attack_survivors, look, warn_if_random
 from advbench.attacks.gradient.apgd import apgd
@@ -65,10 +65,11 @@ def cascade(
     are (0: none). The others are marked "decided", but a random share `audit` of them (0 .. 1) is attacked to the end
     all the same and marked "audited": `metrics.audit` makes a bound on what the rule overlooked of it, which
     `advbench run` prints. Warns like `auto` if the model's answers differ from pass to pass.
-    Raises ConfigError if threat.eps is None, audit is not in [0, 1], doubt, persistence or populations is negative.
+    Raises ConfigError if threat.eps is None, audit is not in [0, 1], steps or queries < 1, or another number is
+    negative.
     """
     threat.radius, at_least_zero("doubt", doubt), at_least_zero("persistence", persistence)
-    at_least_zero("populations", populations)
+    at_least_zero("populations", populations), at_least_one("steps", steps), at_least_one("queries", queries)
     if not 0.0 <= audit <= 1.0:
         raise ConfigError(f"audit must be in [0, 1], got {audit}")
     with frozen(model):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
+from math import inf, isfinite
 from typing import Literal
 
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from advbench.attacks.gradient.apgd import apgd
 from advbench.core.draws import Draws
 from advbench.core.stand_in import StandIn, hard_tanh_step, sigmoid_step, standing_in, straight_through
 from advbench.registry import attack
-from advbench.types import ThreatModel
+from advbench.types import ConfigError, ThreatModel
 
 
 @attack(norms=(1, 2, inf), access="gradient", paper="arXiv:1802.00420", ratio=1.02, cost=(104, 100))
@@ -37,8 +37,10 @@ def bpda(
     success is what it was; in the backward pass it is replaced by `stand_in`. identity: the gradient goes straight
     through. sigmoid: 1 / (1 + exp(-sharpness (z - threshold))). hard_tanh: straight through, but only where z is within
     1 / sharpness of `threshold`. The last two are for a module that is a step at `threshold`. Norms, radius and cost
-    are those of `via`. Raises ConfigError if no module has this name or sharpness <= 0.
+    are those of `via`. Raises ConfigError if no module has this name, sharpness <= 0 or threshold is not finite.
     """
+    if not isfinite(threshold):
+        raise ConfigError(f"threshold must be finite, got {threshold}")
     surrogate = _STAND_INS[stand_in](threshold, positive("sharpness", sharpness))
     with standing_in(model, module, surrogate):
         return via(model, x, y, threat, draws=draws, targeted=targeted)

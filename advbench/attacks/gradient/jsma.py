@@ -46,7 +46,8 @@ def jsma(
     """
     if not 0 < abs(theta) <= 1:
         raise ConfigError(f"theta must be in [-1, 1] and not 0, got {theta}")
-    limit = positive("gamma", gamma) * math.prod(x.shape[1:]) if threat.eps is None else threat.eps
+    share = positive("gamma", gamma)
+    limit = share * math.prod(x.shape[1:]) if threat.eps is None else threat.eps
     count, width = max(int(limit), 1 if threat.eps is None else 0), threat.high - threat.low
     aim, others = _logits(model, y, targeted, of_target=True), _logits(model, y, targeted, of_target=False)
     kept, rows = nothing_kept(x), torch.arange(len(x), device=x.device)

@@ -45,13 +45,14 @@ def max_margin(
     Raises ConfigError if threat.eps is None, target_classes, steps or restarts < 1, or first_step is not positive.
     """
     size = positive("first_step", first_step) * threat.radius
+    at_least_one("steps", steps)
 
     def run(left: Tensor, objective: Objective, turn: int) -> Kept:
         return descend(
             random_start(x[left], threat, draws.rows(left), counter=turn),
             objective,
             step=steepest(threat.norm, size, schedule=cosine(1.0, 0.02)),
-            steps=at_least_one("steps", steps),
+            steps=steps,
             project=within(threat, x[left]),
             keep=keep_strongest,
             stop=when_reached if early_stop else None,

@@ -6,7 +6,7 @@ from math import inf
 
 from torch import Tensor, nn
 
-from advbench.attacks.arguments import at_least_one
+from advbench.attacks.arguments import at_least_one, at_least_zero
 from advbench.core.descent import descend, when_reached
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
@@ -35,9 +35,10 @@ def mi_fgsm(
     linf: the sign of g; l2: its direction (algorithm 1 and section 3.3 of the paper). The latest iterate
     is returned, or the latest that was adversarial. early_stop: leave a sample alone once it is adversarial; `transfer`
     turns that off. `draws` is not used.
-    Raises ConfigError if threat.eps is None or steps < 1.
+    Raises ConfigError if threat.eps is None, steps < 1 or decay is negative.
     """
     size = threat.radius / at_least_one("steps", steps)
+    at_least_zero("decay", decay)
     with frozen(model):
         return descend(
             x,

@@ -43,11 +43,12 @@ def pgd_l0(
     Raises ConfigError if threat.eps is None, steps or restarts < 1 or relative_step is not positive.
     """
     size = positive("relative_step", relative_step) * (threat.high - threat.low)
+    at_least_one("steps", steps), at_least_one("restarts", restarts)
     if threat.radius < 1:
         return x.clone()
     kept = nothing_kept(x)
     with frozen(model):
-        for run in range(at_least_one("restarts", restarts)):
+        for run in range(restarts):
             left = (~kept.reached).nonzero()[:, 0]
             if not len(left):
                 break
@@ -57,7 +58,7 @@ def pgd_l0(
                     project(_noisy(x[left], threat, draws.rows(left), run), torch.arange(len(left), device=x.device)),
                     misclassify(model, y[left], targeted=targeted, loss=log_odds),
                     step=_by_mean_size(cosine(size, 0.01 * size)),
-                    steps=at_least_one("steps", steps),
+                    steps=steps,
                     project=project,
                     keep=keep_strongest,
                 )

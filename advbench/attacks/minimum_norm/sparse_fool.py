@@ -48,13 +48,13 @@ def sparse_fool(
     choice in l0; in l1 slide_steps passes that slide the example along the boundary (on a plainly trained MNIST net ten
     take off a quarter of the length); and search_steps evaluations at the end, which in l1 go back along the segment to
     x and in l0 put the components back that contribute least. `draws` is not used.
-    Raises ConfigError if steps, deepfool_steps or candidates < 1, control is not positive, or overshoot, slide_steps or
-    search_steps is negative.
+    Raises ConfigError if control is not positive, a slide or search is negative, or another number below 1.
     """
     for name, count in (("steps", steps), ("deepfool_steps", deepfool_steps), ("candidates", candidates)):
         at_least_one(name, count)
     for name, value in (("overshoot", overshoot), ("slide_steps", slide_steps), ("search_steps", search_steps)):
         at_least_zero(name, value)
+    positive("control", control)
     objective = misclassify(model, y, targeted=targeted, loss=margin_loss)
     with frozen(model):
         logits, margin, kept = first_look(model, x, y, targeted=targeted)
@@ -70,7 +70,7 @@ def sparse_fool(
                 break
             normal = aim(there.z[rows], rows).normal
             normals = normals.index_copy(0, rows, normal)
-            onto = _beyond(z[rows], there.z[rows], normal, positive("control", control))
+            onto = _beyond(z[rows], there.z[rows], normal, control)
             here = onto_hyperplane(z[rows], onto, threat.norm, threat.low, threat.high)
             z = z.index_copy(0, rows, here)
             ahead = (x[rows] + (1.0 + overshoot) * (here - x[rows])).clamp(threat.low, threat.high)

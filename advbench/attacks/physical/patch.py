@@ -52,10 +52,11 @@ def patch(
     side = _side(x, threat, size)
     if place is not None and min(place) < 0:
         raise ConfigError(f"place must be the row and column of a pixel, got {place}")
+    at_least_one("steps", steps), at_least_one("restarts", restarts)
     step = steepest(inf, positive("step_size", step_size), schedule=cosine(1.0, 0.0))
     kept = nothing_kept(x)
     with frozen(model):
-        for run in range(at_least_one("restarts", restarts)):
+        for run in range(restarts):
             left = (~kept.reached).nonzero()[:, 0]
             if not len(left) or not side:
                 break
@@ -70,7 +71,7 @@ def patch(
                     start,
                     _pasted(squares, misclassify(model, y[left], targeted=targeted)),
                     step=step,
-                    steps=at_least_one("steps", steps),
+                    steps=steps,
                     project=into_box(threat.low, threat.high),
                     keep=keep_strongest,
                 )

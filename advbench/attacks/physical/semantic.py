@@ -50,11 +50,12 @@ def semantic(
     """
     limits = {"hue": hue, "saturation": saturation, "brightness": brightness, "contrast": contrast}
     scale = x.new_tensor([at_least_zero(name, value) for name, value in limits.items()])
+    at_least_one("steps", steps), at_least_one("restarts", restarts)
     step = steepest(inf, positive("step_size", step_size), schedule=cosine(1.0, 0.0))
     lamp = _Lamp(x, threat, scale)
     kept = nothing_kept(x.new_zeros(len(x), 4))
     with frozen(model):
-        for run in range(at_least_one("restarts", restarts)):
+        for run in range(restarts):
             left = (~kept.reached).nonzero()[:, 0]
             if not len(left):
                 break
@@ -64,7 +65,7 @@ def semantic(
                     start,
                     _lit(lamp, left, misclassify(model, y[left], targeted=targeted, loss=margin_loss)),
                     step=step,
-                    steps=at_least_one("steps", steps),
+                    steps=steps,
                     project=into_box(-1.0, 1.0),
                     keep=keep_strongest,
                 )

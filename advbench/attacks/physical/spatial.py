@@ -50,18 +50,20 @@ def spatial(
     ball before the model sees it. Raises ConfigError if a number of views is below 1, degrees or shift is negative, or
     fill lies outside of the box.
     """
+    for name, count in (("tries", tries), ("angles", angles), ("shifts", shifts)):
+        at_least_one(name, count)
     furthest = math.radians(at_least_zero("degrees", degrees))
     reach = (at_least_zero("shift", shift) * x.shape[2], shift * x.shape[3])
     if not threat.low <= fill <= threat.high:
         raise ConfigError(f"fill must lie in [{threat.low:g}, {threat.high:g}], got {fill}")
     if search_by == "random":
-        views = at_least_one("tries", tries)
+        views = tries
 
         def place(rows: Tensor, i: int) -> Tensor:
             limits = torch.tensor([furthest, *reach], device=x.device)
             return limits * (2.0 * draws.rows(rows).uniform((3,), "view", i) - 1.0)
     else:
-        table = _grid(furthest, reach, at_least_one("angles", angles), at_least_one("shifts", shifts)).to(x.device)
+        table = _grid(furthest, reach, angles, shifts).to(x.device)
         views = len(table)
 
         def place(rows: Tensor, i: int) -> Tensor:

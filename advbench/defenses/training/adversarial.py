@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from advbench.attacks.arguments import at_least_one, positive
 from advbench.core.draws import Draws
 from advbench.core.gradients import backprop, frozen
 from advbench.core.losses import cross_entropy
@@ -31,6 +32,7 @@ def adversarial(
 
     relative_step: length of one step, in units of eps / steps. The examples are made in eval mode, so that batch
     normalisation neither learns from them nor ties the samples of a batch together; the loss is taken in train mode.
+    Raises ConfigError if steps < 1 or relative_step is not positive.
     """
     x_adv = worst_case(model, x, y, threat, draws=draws, steps=steps, relative_step=relative_step)
     return cross_entropy(model(x_adv), y).mean()
@@ -46,6 +48,7 @@ def worst_case(
     """
     if threat.eps is None:
         raise ValueError("training needs a radius: threat.eps is None")
+    at_least_one("steps", steps), positive("relative_step", relative_step)
     rows = torch.arange(len(x), device=x.device)
     objective, project = misclassify(model, y), within(threat, x)
     step = steepest(threat.norm, relative_step * threat.eps / steps)
