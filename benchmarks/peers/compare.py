@@ -3,7 +3,8 @@
     python -m benchmarks.peers.compare --models models.json --net mnist_lenet5_plain --data npz:mnist_test.npz \
         --dataset mnist --eps 0.1 --eps2 1.5 --eps1 10 --samples 200 --rows results/peers.csv
 
-Rows that the file already has are not computed again. `--table docs/peers.md` writes the table from the file.
+Rows that the file already has are not computed again. `--seeds 5` repeats each duel with other random numbers; the
+table has the means. `--table docs/peers.md` writes the table from the file.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -30,18 +33,19 @@ from benchmarks.peers.duels import Duel, duels
 from benchmarks.peers.rivals import Attack
 from benchmarks.peers.table import write_table
 
-KEY = ["net", "attack", "params", "norm", "eps", "library", "n"]
+KEY = ["net", "attack", "params", "norm", "eps", "library", "n", "seed"]
 
 
 @dataclass(frozen=True, eq=False)
 class Subjects:
-    """A net and the images it classifies correctly, among the first n of its test set."""
+    """A net and the images it classifies correctly, among the first n of its test set; seed: of the attacks."""
 
     name: str
     model: nn.Module
     x: Tensor
     y: Tensor
     n: int
+    seed: int = 0
 
 
 class Counted(nn.Module):
@@ -66,7 +70,8 @@ def ours(duel: Duel, subjects: Subjects) -> dict[str, object]:
     """The row of our attack."""
     start = time.perf_counter()
     threat = ThreatModel(duel.norm, duel.eps)
-    found = evaluate(subjects.model, subjects.x, subjects.y, attack=duel.attack, threat=threat, **duel.params)  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"seed": subjects.seed, **duel.params}
+    found = evaluate(subjects.model, subjects.x, subjects.y, attack=duel.attack, threat=threat, **settings)
     seconds = time.perf_counter() - start
     assert found.x_adv is not None
     cost = (float(found.forwards.double().mean()), float(found.backwards.double().mean()), seconds)
@@ -76,6 +81,8 @@ def ours(duel: Duel, subjects: Subjects) -> dict[str, object]:
 def theirs(duel: Duel, library: str, attack: Attack, subjects: Subjects) -> dict[str, object]:
     """The row of a rival; a rival that raises is a row with its error and no numbers."""
     counted = Counted(subjects.model).eval()
+    torch.manual_seed(subjects.seed)
+    np.random.seed(subjects.seed)
     start = time.perf_counter()
     try:
         x_adv = attack(counted, subjects.x.clone(), subjects.y.clone()).detach().float()
@@ -96,6 +103,7 @@ def _names(duel: Duel, subjects: Subjects, library: str) -> dict[str, object]:
         "eps": "" if duel.eps is None else f"{duel.eps:.6g}",
         "library": library,
         "n": subjects.n,
+        "seed": subjects.seed,
     }
 
 
@@ -128,11 +136,12 @@ def _row(
 @click.option("--eps1", required=True, type=float, help="The same in l1.")
 @click.option("--only", default="", help="Only this attack (comma separated names).")
 @click.option("--slow", is_flag=True, help="The slow duels instead of the others.")
+@click.option("--seeds", default=1, show_default=True, help="Repetitions with other random numbers.")
 @click.option("--rows", required=True, type=click.Path(path_type=Path), help="The CSV file that rows are added to.")
 @click.option("--table", type=click.Path(path_type=Path), help="Write this Markdown file from the rows.")
 def main(  # noqa: PLR0917 - click hands them over by name
     models: str, net: str, dataset: str, data: str, samples: int, eps: float, eps2: float, eps1: float,
-    only: str, slow: bool, rows: Path, table: Path | None,
+    only: str, slow: bool, seeds: int, rows: Path, table: Path | None,
 ) -> None:  # fmt: skip
     """Compare on one net."""
     subjects = load_subjects(models, net, dataset, data, samples)
@@ -140,9 +149,10 @@ def main(  # noqa: PLR0917 - click hands them over by name
     for duel in duels({math.inf: eps, 2.0: eps2, 1.0: eps1}):
         if duel.attack not in wanted or duel.slow != slow or duel.attack not in ATTACKS:
             continue
-        _fill(rows, _names(duel, subjects, "advbench"), partial(ours, duel, subjects))
-        for library, attack in duel.rivals.items():
-            _fill(rows, _names(duel, subjects, library), partial(theirs, duel, library, attack, subjects))
+        for now in (replace(subjects, seed=seed) for seed in range(seeds)):
+            _fill(rows, _names(duel, now, "advbench"), partial(ours, duel, now))
+            for library, attack in duel.rivals.items():
+                _fill(rows, _names(duel, now, library), partial(theirs, duel, library, attack, now))
     if table is not None:
         write_table(pd.read_csv(rows, keep_default_na=False), table)
 

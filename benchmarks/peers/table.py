@@ -10,6 +10,7 @@ import pandas as pd
 
 OURS = "advbench"
 DUEL = ["attack", "params", "norm", "eps", "n"]
+MEASURED = ["robust", "median", "forwards", "backwards", "seconds"]
 POINTS, SHARE = 0.2, 0.01  # what counts as weaker: more robust accuracy, a longer median distance
 
 HEAD = """# Beside the peers
@@ -17,17 +18,26 @@ HEAD = """# Beside the peers
 Written by `python -m benchmarks.peers.compare --table docs/peers.md`. Each attack and its rivals saw the same images
 (those that the net classifies correctly among the first n), and one judge measured what they returned. *robust*: share
 of the n images that hold, in percent; *median*: median distance of the examples, inf where most images hold; passes:
-forwards + backwards per image. Rivals run with their own defaults except where the settings say otherwise.
+forwards + backwards per image. Rivals run with their own defaults except where the settings say otherwise. n = 200 x 5:
+means of five runs with other random numbers.
 
 """
 
 
 def write_table(rows: pd.DataFrame, path: Path) -> None:
     """Write the page: where we stand, then a section per net with a line per duel and library."""
-    rows = rows.assign(params=rows["params"].astype(str), eps=rows["eps"].astype(str))
+    rows = averaged(rows.assign(params=rows["params"].astype(str), eps=rows["eps"].astype(str)))
     nets = [(str(net), part) for net, part in rows.groupby("net", sort=False)]
     text = HEAD + "\n".join(_standing(nets)) + "\n" + "".join(_section(net, part) for net, part in nets)
     path.write_text(text)
+
+
+def averaged(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per duel and library: means over its seeds, their number in `seeds`, the first error that there was."""
+    rows = rows.assign(**{name: pd.to_numeric(rows[name], errors="coerce") for name in MEASURED})
+    parts = rows.groupby(["net", *DUEL, "library"], sort=False)
+    means = parts[MEASURED].mean()
+    return means.assign(seeds=parts.size(), error=parts["error"].max()).reset_index()
 
 
 def gap(duel: pd.DataFrame) -> float:
@@ -36,9 +46,9 @@ def gap(duel: pd.DataFrame) -> float:
     With a radius, or where nobody breaks the half of the images: points of robust accuracy over POINTS. Else the share
     by which the median distance is longer over SHARE. nan where ours or every rival is missing or has no numbers.
     """
-    medians = pd.to_numeric(duel["median"], errors="coerce")
+    medians = duel["median"]
     radius = bool(str(duel["eps"].iloc[0])) or math.isinf(medians.min())
-    values = pd.to_numeric(duel["robust"], errors="coerce") if radius else medians
+    values = duel["robust"] if radius else medians
     ours, theirs = values[duel["library"] == OURS].min(), values[duel["library"] != OURS].min()
     if math.isnan(ours) or math.isnan(theirs):
         return math.nan
@@ -64,7 +74,7 @@ def _standing(nets: list[tuple[str, pd.DataFrame]]) -> Iterator[str]:
 
 def _lost(duel: pd.DataFrame, value: float) -> str:
     first = duel.iloc[0]
-    points = first["eps"] or math.isinf(pd.to_numeric(duel["median"], errors="coerce").min())
+    points = first["eps"] or math.isinf(duel["median"].min())
     by = f"{value * POINTS:.1f} points" if points else f"{value * SHARE:.1%}"
     return f"`{first['attack']}`{' ' + first['params'] if first['params'] else ''} {first['norm']} by {by}"
 
@@ -90,6 +100,6 @@ def _line(row: pd.Series) -> str:
         f"{float(row['median']):.4g}",
         passes,
         f"{float(row['seconds']):.1f}",
-        str(row["n"]),
+        str(row["n"]) + (f" x {row['seeds']}" if row["seeds"] > 1 else ""),
     ]
     return f"{who} " + " | ".join(cells) + " |"

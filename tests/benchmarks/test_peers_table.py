@@ -10,7 +10,16 @@ import pytest
 
 from benchmarks.peers.table import gap, write_table
 
-NAMES = {"net": "net", "attack": "a", "params": "", "norm": "l2", "n": 200, "forwards": 2.0, "backwards": 1.0}
+NAMES = {
+    "net": "net",
+    "attack": "a",
+    "params": "",
+    "norm": "l2",
+    "n": 200,
+    "seed": 0,
+    "forwards": 2.0,
+    "backwards": 1.0,
+}
 
 
 def duel(eps: str, **values: float) -> pd.DataFrame:
@@ -51,3 +60,21 @@ def test_the_page_names_the_lost_duel(tmp_path: Path) -> None:
     text = (tmp_path / "page.md").read_text()
     assert "| net | 2 | 1 | `a` l2 by 5.0% |" in text
     assert "| `a` | l2 | nearest | peer | 1.0 | 1 | 2 + 1 | 1.0 | 200 |" in text
+
+
+def test_seeds_are_averaged(tmp_path: Path) -> None:
+    """Ours is weaker with one seed, stronger with the other, and equal on average."""
+    rows = pd.concat([
+        duel("0.1", advbench=51.0, peer=50.0),
+        duel("0.1", advbench=51.0, peer=52.0).assign(seed=1),
+    ])  # fmt: skip
+    write_table(rows, tmp_path / "page.md")
+    text = (tmp_path / "page.md").read_text()
+    assert "| net | 1 | 1 |  |" in text
+    assert "| `a` | l2 | 0.1 | peer | 51.0 | 51 | 2 + 1 | 1.0 | 200 x 2 |" in text
+
+
+def test_a_rival_that_raised_is_told(tmp_path: Path) -> None:
+    failed = duel("0.1", peer=0.0).assign(robust="", median="", forwards="", backwards="", seconds="", error="no norm")
+    write_table(pd.concat([duel("0.1", advbench=1.0), failed]), tmp_path / "page.md")
+    assert "| `a` | l2 | 0.1 | peer | no norm |" in (tmp_path / "page.md").read_text()
