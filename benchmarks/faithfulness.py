@@ -173,7 +173,7 @@ def _cascades(model: nn.Module, x: Tensor, y: Tensor, methods: list[str], seed: 
 
         found = randomisation(model, x, partial(explain, y=y), seed=seed, stages=8)
         other = random_logit(partial(explain, model), y, model(x[:1]).shape[1], draws=draws)
-        mean = found.correlation.mean(1).tolist()
+        mean = found.correlation.nanmean(1).tolist()
         rows[name] = {
             "first eighth": f"{mean[0]:.2f}",
             "half": f"{mean[3]:.2f}",

