@@ -24,5 +24,5 @@ def positive(name: str, value: float) -> float:
 def at_least_zero(name: str, value: float) -> float:
     """`value`. Raises ConfigError if it is below 0 or not finite."""
     if not 0 <= value < math.inf:
-        raise ConfigError(f"{name} must be finite and not negative, got {value}")
+        raise ConfigError(f"{name} must not be negative or infinite, got {value}")
     return value

@@ -44,8 +44,7 @@ def onto_hyperplane(z: Tensor, plane: Hyperplane, norm: float, low: float = 0.0,
     """Nearest point to z (A, ...) in `norm` (0, 1, 2, inf) on the hyperplane and in [low, high], where z must lie.
 
     Where the hyperplane misses the box: the point of the box that comes nearest to it. Where the normal is zero or the
-    value is no number: z. Exact, by sorting the breakpoints: O(D log D). Croce and Hein 2020, arXiv:1907.02044, section
-    2.2 and appendix A.
+    value is no number: z. Exact. Croce and Hein 2020, arXiv:1907.02044, section 2.2 and appendix A.
     """
     if z.numel() == 0:
         return z
@@ -60,18 +59,23 @@ def onto_hyperplane(z: Tensor, plane: Hyperplane, norm: float, low: float = 0.0,
 
 
 def _level(weight: Tensor, room: Tensor, gain: Tensor, speed: Tensor) -> Tensor:
-    """min(t * speed, room) (A, D) with the least t at which <weight, .> is gain (A, 1); room if nothing suffices."""
-    until = room / speed  # a component reaches its end at this t
-    order = until.argsort(dim=1, stable=True)
-    full = (weight * room).gather(1, order).cumsum(1)  # what the components at their end contribute
-    rate = (weight * speed).gather(1, order)
-    going = rate.flip(1).cumsum(1).flip(1) - rate  # and the others, per unit of t
-    reached = full + going * until.gather(1, order)  # (A, D) the sum at each breakpoint, increasing
-    k = (reached < gain).sum(1, keepdim=True)  # the first breakpoint that is far enough; D if there is none
-    before = torch.cat([torch.zeros_like(gain), full], 1).gather(1, k)
-    slope = torch.cat([rate.sum(1, keepdim=True), going], 1).gather(1, k)
-    t = torch.where(k < weight.shape[1], (gain - before) / slope.clamp_min(torch.finfo(slope.dtype).tiny), math.inf)
-    return torch.minimum(t * speed, room)
+    """min(t * speed, room) (A, D) with the least t at which <weight, .> is gain (A, 1); room if nothing suffices.
+
+    Newton's method from t = 0: the sum is concave and piecewise linear in t, so the steps never go too far, and the one
+    that stays on its piece is exact. Three to eight steps, where sorting the breakpoints takes as long as forty.
+    """
+    rate, t = weight * speed, torch.zeros_like(gain)
+    before = torch.full_like(gain, -1.0, dtype=torch.int64)
+    while True:
+        size = t * speed
+        moving = size < room
+        count = moving.sum(1, keepdim=True)
+        if bool((count == before).all()):
+            return torch.minimum(size, room)
+        before = count
+        missing = gain - torch.linalg.vecdot(weight, torch.minimum(size, room))[:, None]
+        slope = torch.linalg.vecdot(rate, moving.to(rate.dtype))[:, None]
+        t = torch.where(missing > 0, t + missing / slope, t)  # infinite where nothing can move any more
 
 
 def _linf(weight: Tensor, room: Tensor, gain: Tensor) -> Tensor:
