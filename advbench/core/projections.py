@@ -41,7 +41,7 @@ def project_l2(delta: Tensor, eps: float | Tensor) -> Tensor:
 def project_l1(delta: Tensor, eps: float | Tensor) -> Tensor:
     """Nearest point to delta (B, ...) with l1 norm at most eps (a number or (B,)).
 
-    Exact, by sorting: O(D log D). Duchi et al. 2008, figure 1 (doi:10.1145/1390156.1390191).
+    Exact. Duchi et al. 2008, figure 1 (doi:10.1145/1390156.1390191).
     """
     room = torch.full_like(delta, math.inf)
     return _shrink(delta, room, eps)
@@ -50,8 +50,8 @@ def project_l1(delta: Tensor, eps: float | Tensor) -> Tensor:
 def project_l1_box(delta: Tensor, x: Tensor, eps: float | Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Nearest point to delta (B, ...) with l1 norm at most eps and x + delta in [low, high]; x must lie in the box.
 
-    Exact: each component is min(max(|delta| - t, 0), room) with one threshold t per sample, found by sorting the
-    breakpoints. Croce and Hein 2021, arXiv:2103.01208, section 3.
+    Exact: each component is min(max(|delta| - t, 0), room) with one threshold t per sample. Croce and Hein 2021,
+    arXiv:2103.01208, section 3.
     """
     room = torch.where(delta > 0, high - x, x - low)
     return _shrink(delta, room, eps)
@@ -98,24 +98,34 @@ def within(threat: ThreatModel, x: Tensor) -> Project:
 
 
 def _shrink(delta: Tensor, room: Tensor, eps: float | Tensor) -> Tensor:
-    """sign(delta) * min(max(|delta| - t, 0), room), with the smallest t >= 0 that brings the l1 norm down to eps."""
+    """sign(delta) * min(max(|delta| - t, 0), room), with the least t >= 0 that brings the l1 norm down to eps.
+
+    As t grows, a component starts to shrink at |delta| - room and is gone at |delta|: the norm is piecewise linear in
+    t. Newton's method, kept between two bounds, is exact once a step stays on its piece; it takes four to ten, a fifth
+    of the time of sorting the ends of the pieces.
+    """
     size, cap = delta.flatten(1).abs().double(), room.flatten(1).double()
     if size.numel() == 0:
         return delta
     radius = torch.as_tensor(eps, dtype=torch.float64, device=delta.device).reshape(-1, 1).expand(len(size), 1)
-    # As t grows, a component starts to shrink at |delta| - room and has vanished at |delta|: the norm is piecewise
-    # linear in t, and its slope changes by -1 and +1 at these breakpoints.
     begin = (size - cap).clamp_min(0.0)
-    points, order = torch.cat([torch.zeros_like(radius), begin, size], 1).sort(dim=1, stable=True)  # (B, 1 + 2D)
-    turns = torch.cat([torch.zeros_like(radius), -torch.ones_like(begin), torch.ones_like(size)], 1)
-    slopes = turns.gather(1, order).cumsum(1)  # (B, 1 + 2D) to the right of each breakpoint
-    drops = (slopes[:, :-1] * points.diff(dim=1)).cumsum(1)
-    norms = torch.minimum(size, cap).sum(1, keepdim=True) + torch.cat([torch.zeros_like(radius), drops], 1)
-    k = ((norms > radius).sum(1, keepdim=True) - 1).clamp_min(0)  # the last breakpoint where the norm is too large
-    excess = (norms.gather(1, k) - radius).clamp_min(0.0)
-    t = points.gather(1, k) + excess / (-slopes.gather(1, k)).clamp_min(1.0)
-    shrunk = torch.minimum((size - t).clamp_min(0.0), cap)
-    return torch.sign(delta) * shrunk.to(delta.dtype).reshape(delta.shape)
+    low, high = torch.zeros_like(radius), size.amax(1, keepdim=True)
+    t = torch.where(radius > 0, low, high)
+    piece, found = torch.full_like(radius, -1.0).repeat(1, 2), torch.zeros_like(radius, dtype=torch.bool)
+    newton = found
+    while True:
+        shrunk = torch.minimum((size - t).clamp_min(0.0), cap)
+        over = shrunk.sum(1, keepdim=True) - radius
+        here = torch.cat([(part <= t).sum(1, keepdim=True) for part in (begin, size)], 1)  # (B, 2) begun, gone
+        onward = t + over / (here[:, :1] - here[:, 1:])
+        done = found | (newton & (here == piece).all(1, keepdim=True)) | (onward == t) | ~over.isfinite()
+        done |= (over == 0) | ((t == 0) & (over < 0))
+        if bool(done.all()):
+            return torch.sign(delta) * shrunk.to(delta.dtype).reshape(delta.shape)
+        low, high = torch.where(over > 0, t, low), torch.where(over > 0, high, t)
+        piece, newton, middle = here, (onward > low) & (onward < high), (low + high) / 2
+        found = done | ~newton & ((middle <= low) | (middle >= high))  # no number lies between the bounds
+        t = torch.where(found, t, torch.where(newton, onward, middle))
 
 
 def _keep_largest(delta: Tensor, score: Tensor, eps: float | Tensor) -> Tensor:
