@@ -32,22 +32,49 @@ from advbench.synthesis.feed_forward.training import (
 )
 
 _TEMPERATURE = 0.07  # arXiv:2205.09542, section 4
+_EXAMPLES = 64  # crops of paintings whose features give the code its units
 
 
 class StyleCode(nn.Module):
-    """Features of several layers to one code of length 1 per layer: means and maxima of the channels, projected."""
+    """Features of several layers to one code of length 1 per layer: means and maxima of the channels, projected.
 
-    def __init__(self, channels: Sequence[int], size: int = 128) -> None:
+    They are taken in units of their spread over examples (B, C_i, h_i, w_i) per layer: what all pictures share, most of
+    a network's features, would put all codes in one place, and a training does not pull them apart again.
+    """
+
+    def __init__(self, examples: Sequence[Tensor], size: int = 128) -> None:
         super().__init__()
+        pooled = [_pooled(one.detach()) for one in examples]
         self.heads = nn.ModuleList(
-            nn.Sequential(nn.Linear(2 * width, size), nn.ReLU(), nn.Linear(size, size)) for width in channels
+            nn.Sequential(_Units(each), nn.Linear(each.shape[1], size), nn.ReLU(), nn.Linear(size, size))
+            for each in pooled
         )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """maps: (B, C_i, h_i, w_i) per layer; codes (B, L, size)."""
-        pooled = [torch.cat([one.mean((2, 3)), one.amax((2, 3))], 1) for one in maps]
-        codes = [functional.normalize(head(each), dim=1) for head, each in zip(self.heads, pooled, strict=True)]
+        codes = [functional.normalize(head(_pooled(one)), dim=1) for head, one in zip(self.heads, maps, strict=True)]
         return torch.stack(codes, 1)
+
+
+class _Units(nn.Module):
+    """(B, D) from the mean of `examples` (N, D), in units of their spread."""
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, examples: Tensor) -> None:
+        super().__init__()
+        least = 1e-3 * float(examples.abs().max())  # of a channel that is the same everywhere
+        self.register_buffer("centre", examples.mean(0))
+        self.register_buffer("spread", examples.std(0, correction=0).clamp_min(least or 1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.centre) / self.spread
+
+
+def _pooled(one: Tensor) -> Tensor:
+    """(B, 2 C): mean and maximum of each channel of (B, C, h, w)."""
+    return torch.cat([one.mean((2, 3)), one.amax((2, 3))], 1)
 
 
 class Queue:
@@ -140,7 +167,8 @@ def train_contrastive(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(course.seed)
         encoder = Encoder(model, crops(photos, course.side, Draws(course.seed, torch.arange(1))), layer)
-        code = StyleCode([encoder.widths[name] for name in encoder.judged]).to(photos.device)
+        examples = encoder(crops(styles, course.side, Draws(course.seed, torch.arange(_EXAMPLES)).branch("examples")))
+        code = StyleCode([examples[name] for name in encoder.judged]).to(photos.device)
         makers = Makers(encoder).to(photos.device)
     telling_apart = _code_loss(encoder, code, styles, Queue(queue))
     code_history = train_network(code, styles, telling_apart, course, critic=model, watch=watch)

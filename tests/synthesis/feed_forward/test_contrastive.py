@@ -35,6 +35,22 @@ def test_first_in_first_out() -> None:
 
 
 @pytest.mark.slow
+def test_large_features_that_all_pictures_share_do_not_hide_the_styles() -> None:
+    """Before the code measured them in units of their spread, it put all styles of a real network in one place."""
+    model, side = judge_net(), 16
+    with torch.no_grad():
+        for layer in (0, 3):
+            model[layer].bias += 40.0
+    styles = torch.cat([stripes(), 1 - stripes(), 0.5 + 0.3 * stripes().flip(1)])
+    cast = train_contrastive(model, PHOTOS, styles, Course(steps=30, batch=3, side=side, learning_rate=2e-3), queue=12)
+    which = torch.tensor([0, 0, 1, 1, 2, 2])
+    codes = codes_of(Encoder(model, PHOTOS), cast.code, cut(styles, which, side, Draws(9, torch.arange(6))))
+    likeness = torch.einsum("ald,bld->abl", codes, codes)  # (6, 6, L)
+    same = which[:, None] == which[None, :]
+    assert likeness[same].min() > likeness[~same].max() + 0.3
+
+
+@pytest.mark.slow
 def test_a_short_training_tells_styles_apart_and_draws() -> None:
     model, side = judge_net(), 16
     styles = torch.cat([stripes(), 1 - stripes(), 0.5 + 0.3 * stripes().flip(1)])
