@@ -60,7 +60,10 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """The raw map (C or 1, H, W) of a sample, a score and a method, by position; control: MAP or what it is instead."""
+    """The raw map (C or 1, H, W) of a sample, a score and a method, by position; control: MAP or what it is instead.
+
+    notes: numbers about this map. of_method: numbers about the method, the same on all of its maps.
+    """
 
     sample: int
     asked: int
@@ -68,6 +71,7 @@ class Panel:
     control: str
     heat: Tensor
     notes: tuple[str, ...] = ()
+    of_method: tuple[str, ...] = ()
 
 
 def panels(question: Question, tell: Callable[[str], None] = lambda _: None) -> list[Panel]:

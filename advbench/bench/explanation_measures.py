@@ -18,27 +18,29 @@ from advbench.metrics.completeness import completeness
 from advbench.metrics.deletion import deletion
 from advbench.metrics.energy_pointing_game import energy_pointing_game
 from advbench.metrics.insertion import insertion
-from advbench.metrics.map_similarity import rank_correlation
+from advbench.metrics.map_similarity import rank_correlation, varies
 from advbench.metrics.pixel_strength import pixel_strength
 from advbench.metrics.pointing_game import pointing_game
 from advbench.metrics.random_logit import random_logit
 from advbench.metrics.randomisation import THRESHOLD, randomisation
 from advbench.metrics.road import road
 
-# What the notes mean, for a caption.
-LEGEND = (
-    "del., ins.: areas under the deletion and the insertion curve (low and high are good; 1 is the score of the image, "
-    "0 of the hidden one; a class by its probability). sum off: what the map misses of the change of the score from "
-    "the baseline. road: by how much the score is higher without the least important pixels than without the most "
-    "important ones, gaps continued from their surroundings (0: no better than chance). forgets: mean rank correlation "
-    "with the map while the layers are randomised from the top; above "
-    f"{THRESHOLD:g} the method fails. other class: mean rank correlation with the maps of a random other class; near 1 "
-    "a map does not tell classes apart. likeness: rank correlation with the map."
-)
-OBJECT_LEGEND = (
-    "On object: 1 if the peak of the map is at most 15 of 224 pixels away from it; energy: the share of the map's "
-    "positive values that lies on it."
-)
+# What the notes mean, for a caption: of each that holds the word, the sentence.
+LEGEND = {
+    "del.": "del., ins.: areas under the deletion and the insertion curve (low and high are good; 1 is the score of "
+    "the image, 0 of the hidden one; a class by its probability).",
+    "sum off": "sum off: what the map misses of the change of the score from the baseline.",
+    "road": "road: by how much the score is higher without the least important pixels than without the most important "
+    "ones, gaps continued from their surroundings (0: no better than chance).",
+    "on object": "On object: 1 if the peak of the map is at most 15 of 224 pixels away from it; energy: the share of "
+    "the map's positive values that lies on it.",
+    "forgets": "forgets: mean rank correlation with the map while the layers are randomised from the top; above "
+    f"{THRESHOLD:g} the method fails.",
+    "other class": "other class: mean rank correlation with the maps of a random other class; near 1 a map does not "
+    "tell classes apart.",
+    "likeness": "likeness: rank correlation with the map.",
+    "blank": "blank: the map is level, so it has no order of pixels to measure, and no mean counts it.",
+}
 _NEAR = 15 / 224  # of the longer side: the pointing game's tolerance, 15 pixels in the paper
 STAGES = 4  # in which the layers forget, for the badge: each costs as much as the maps themselves
 
@@ -48,10 +50,10 @@ def measured(question: Question, panels: Sequence[Panel], tell: Callable[[str], 
 
     On a map and on its shuffled control: the areas of deletion (low is good) and insertion (high is good) and the gap
     of ROAD (large is good) on the net that was explained, pixels in falling order of `pixel_strength`. On a map: by how
-    much it misses the change of the score from the baseline, for methods that promise to add up to it; and, each one
-    for all images of a method, the badge of weight randomisation with its rank correlation, and that with the maps of
-    other classes, where classes were asked for. Where the objects are known: the pointing game and its energy-based
-    kin. On random weights: the rank correlation with the map.
+    much it misses the change of the score from the baseline, for methods that promise to add up to it. `of_method`, one
+    for all images: the badge of weight randomisation with its rank correlation, and that with the maps of other
+    classes, where classes were asked for. Where the objects are known: the pointing game and its energy-based
+    kin. On random weights: the rank correlation with the map. A map that is level is called blank instead.
     """
     badges = {
         number: (_badge(question, number, tell), *_other_class(question, number, tell))
@@ -68,9 +70,11 @@ def measured(question: Question, panels: Sequence[Panel], tell: Callable[[str], 
             continue
         for places, score in question.asked[asked].explained([panel.sample for panel in members]):
             notes |= _faithfulness(question, [members[place] for place in places], score)
-        if control == MAP:
-            notes |= {id(panel): (*notes[id(panel)], *badges[method]) for panel in members}
-    return [replace(panel, notes=notes[id(panel)]) for panel in panels]
+    about = {MAP: badges}  # a control is another map: what was measured of the method does not hold for it
+    return [
+        replace(panel, notes=notes[id(panel)], of_method=about.get(panel.control, {}).get(panel.method, ()))
+        for panel in panels
+    ]
 
 
 def _badge(question: Question, number: int, tell: Callable[[str], None]) -> str:
@@ -81,7 +85,9 @@ def _badge(question: Question, number: int, tell: Callable[[str], None]) -> str:
         return torch.stack(maps_of(question, method, net, question.asked[0]))
 
     cascade = randomisation(question.nets[method.net], question.x, maps, seed=question.seed, stages=STAGES)
-    return f"forgets: {cascade.badge} {cascade.score:.2f}"
+    if cascade.badge == "blank":
+        return "forgets: all maps blank"
+    return f"forgets: {cascade.badge} {cascade.score:.2f}" + (f" ({cascade.blank} blank)" if cascade.blank else "")
 
 
 def _other_class(question: Question, number: int, tell: Callable[[str], None]) -> tuple[str, ...]:
@@ -108,7 +114,8 @@ def _likeness(members: Sequence[Panel], maps: Sequence[Panel]) -> dict[int, tupl
     first = torch.stack([panel.heat.abs().sum(0, keepdim=True) for panel in members])
     second = torch.stack([own[panel.sample].heat.abs().sum(0, keepdim=True) for panel in members])
     values = rank_correlation(first, second).tolist()
-    return {id(panel): (f"likeness {value:.2f}",) for panel, value in zip(members, values, strict=True)}
+    told = ["likeness: blank" if math.isnan(value) else f"likeness {value:.2f}" for value in values]
+    return {id(panel): (note,) for panel, note in zip(members, told, strict=True)}
 
 
 def _faithfulness(question: Question, members: Sequence[Panel], score: Explained) -> dict[int, tuple[str, ...]]:
@@ -125,6 +132,7 @@ def _faithfulness(question: Question, members: Sequence[Panel], score: Explained
     ]
     if question.objects is not None:
         notes = [(*note, told) for note, told in zip(notes, _pointing(strength, question.objects[rows]), strict=True)]
+    notes = [note if told else ("blank",) for note, told in zip(notes, varies(strength).tolist(), strict=True)]
     origin = _baseline(method)
     if origin is not None and members[0].control == MAP:
         gaps = completeness(net, x, score, heat, torch.tensor(origin)).relative.tolist()

@@ -14,7 +14,7 @@ def ended_line(cell: Finished) -> str:
     if cell.status == "failed":
         return f"failed  {name_of(cell.labels)}   {printable(cell.error)}   (log: {cell.folder})"
     nearest = bool(cell.summary) and cell.summary[0]["eps"] is None
-    audits = "".join(f"\n        {row['audit']}" for row in cell.summary if row.get("audit"))
+    audits = "".join(f"\n        {_audited(row)}" for row in cell.summary if row.get("audit"))
     name = name_of(cell.labels, nearest=nearest)
     return f"{cell.status:7} {name}   {_shares(cell.summary)}   {cell.seconds:.1f} s{audits}"
 
@@ -45,6 +45,10 @@ def _shares(summary: Sequence[Mapping[str, Json]]) -> str:
         distance = summary[0]["median_distance"]
         return f"median distance {distance:.4g}" if isinstance(distance, float) else "most samples held at any distance"
     return "robust " + ", ".join(_share(row) for row in summary)
+
+
+def _audited(row: Mapping[str, Json]) -> str:
+    return str(row["audit"]) if row["eps"] is None else f"eps {row['eps']}: {row['audit']}"
 
 
 def _share(row: Mapping[str, Json]) -> str:

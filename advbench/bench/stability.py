@@ -44,7 +44,8 @@ def stability(stage: Stage, rows: Rows, *, explain: Sequence[str], execution: Ex
     rows: the whole cell. Looked at are the first SAMPLES samples by id that the model classifies correctly and that
     have an admissible image at the largest eps, fooled or not. The numbers are those of `diagnostics.likeness`, for the
     label at x and at x_adv; found_...: for the label at x and the class found at x_adv. Beside each the control: the
-    label at x and at x plus the same change with its pixels shuffled. A method that refuses the model has no rows.
+    label at x and at x plus the same change with its pixels shuffled. A method that refuses the model has no rows;
+    where one of two maps is blank the numbers are nan.
     """
     number, picked = _looked_at(rows.table)
     ids, label = (torch.tensor(picked[name].to_numpy()) for name in ("sample_id", "label"))

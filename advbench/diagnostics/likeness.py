@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from advbench.metrics.map_similarity import centre_shift, rank_correlation, structural_similarity, top_k_overlap
+from advbench.metrics.map_similarity import (
+    centre_shift,
+    rank_correlation,
+    structural_similarity,
+    top_k_overlap,
+    varies,
+)
 
 SHARE = 0.1  # of the pixels that count as important
 
@@ -17,6 +24,7 @@ class Likeness:
 
     overlap: share of the most important pixels that both maps have in common, in [0, 1]. correlation: Spearman's, in
     [-1, 1]. structure: SSIM of the maps over their own sums, in [-1, 1]. shift: between the centres of mass, pixels.
+    All nan where one of the two maps is blank, the same strength everywhere: it says nothing that could be alike.
     """
 
     overlap: Tensor
@@ -40,11 +48,12 @@ def likeness(first: Tensor, second: Tensor, *, share: float = SHARE) -> Likeness
     if not 0.0 < share <= 1.0:
         raise ValueError(f"share must be in (0, 1], got {share}")
     a, b = strength(first), strength(second)
+    told = varies(a) & varies(b)
     return Likeness(
         overlap=top_k_overlap(a, b, max(1, round(share * a.shape[2] * a.shape[3]))),
         correlation=rank_correlation(a, b),
-        structure=structural_similarity(_over_sum(a), _over_sum(b)),
-        shift=centre_shift(a, b),
+        structure=structural_similarity(_over_sum(a), _over_sum(b)).where(told, torch.nan),
+        shift=centre_shift(a, b).where(told, torch.nan),
     )
 
 

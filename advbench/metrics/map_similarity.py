@@ -2,8 +2,10 @@
 
 All take two batches of maps of the same shape (B, C, H, W), C being 1 or the image's channels, and return (B,) in the
 maps' dtype. Values are compared as they stand: sum the channels first to compare pixels, take absolute values first to
-compare strengths without signs. Only `centre_shift` does both itself. Ghorbani et al. 2019, arXiv:1710.10547, section
-3 (top-k, rank correlation, centre); Adebayo et al. 2018, arXiv:1810.03292, section 3.1 (rank correlation, SSIM).
+compare strengths without signs. Only `centre_shift` does both itself. A level map (a CAM whose ReLU left nothing) has
+no order: what compares orders is nan there, because ties would pass for agreement. Ghorbani et al. 2019,
+arXiv:1710.10547, section 3 (top-k, rank correlation, centre); Adebayo et al. 2018, arXiv:1810.03292, section 3.1 (rank
+correlation, SSIM).
 """
 
 from __future__ import annotations
@@ -14,29 +16,41 @@ from torch.nn import functional
 
 _WINDOW, _SPREAD = 11, 1.5  # pixels; Wang et al. 2004, doi:10.1109/TIP.2003.819861, section III.B
 _K1, _K2 = 0.01, 0.03  # the same, section III.B
+_LEVEL = 1e-5  # of the largest magnitude: enlarging a level map in float32 (bicubic) leaves differences up to 2.3e-6
+
+
+def varies(heat: Tensor) -> Tensor:
+    """(B,) bool: do the values of a map (B, C, H, W) differ by more than rounding? False for a level, or blank, map."""
+    flat = heat.flatten(1)
+    if not flat.numel():
+        return torch.zeros(len(heat), dtype=torch.bool, device=heat.device)
+    return flat.amax(1) - flat.amin(1) > _LEVEL * flat.abs().amax(1)
 
 
 def top_k_overlap(a: Tensor, b: Tensor, k: int) -> Tensor:
     """Share in [0, 1] of the k largest values of a whose places are also among the k largest of b.
 
-    Where values are equal the first place counts as larger. Raises ValueError unless 1 <= k <= C H W.
+    Where values are equal the first place counts as larger; nan where a or b is level. Raises ValueError unless
+    1 <= k <= C H W.
     """
     _check(a, b)
     places = a[0].numel() if len(a) else k
     if not 1 <= k <= places:
         raise ValueError(f"top_k_overlap: k must be in 1 .. {places}, got {k}")
-    return (_top(a, k) & _top(b, k)).sum(1).to(a.dtype) / k
+    shared = (_top(a, k) & _top(b, k)).sum(1).to(a.dtype) / k
+    return shared.where(varies(a) & varies(b), torch.nan)
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's coefficient in [-1, 1] over all values; equal values share their mean rank.
 
-    0 where one of the maps is constant: it has no order that could agree.
+    nan where a or b is level: it has no order that could agree.
     """
     _check(a, b)
     first, second = _centred_ranks(a), _centred_ranks(b)
     length = (first.square().sum(1) * second.square().sum(1)).sqrt()
-    return ((first * second).sum(1) / torch.where(length > 0, length, 1.0)).to(a.dtype)
+    found = (first * second).sum(1) / torch.where(length > 0, length, 1.0)
+    return found.to(a.dtype).where(varies(a) & varies(b), torch.nan)
 
 
 def structural_similarity(a: Tensor, b: Tensor) -> Tensor:

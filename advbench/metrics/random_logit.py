@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advbench.core.draws import Draws
 from advbench.core.scoring import all_rows
-from advbench.metrics.map_similarity import rank_correlation, structural_similarity
+from advbench.metrics.map_similarity import rank_correlation, structural_similarity, varies
 from advbench.metrics.randomisation import strength
 
 Explainer = Callable[[Tensor], Tensor]  # classes (B,) -> the maps (B, C, H, W) of the same images for them
@@ -42,13 +42,6 @@ def random_logit(explain: Explainer, y: Tensor, classes: int, *, draws: Draws | 
     draws = Draws(0, all_rows(y)) if draws is None else draws
     other = (y + 1 + draws.integers(classes - 1, (), "random logit").to(y.device)) % classes
     first, second = strength(explain(y)), strength(explain(other))
-    told = _varies(first) & _varies(second)
-    correlation = torch.where(told, rank_correlation(first, second), torch.nan)
-    similarity = torch.where(told, structural_similarity(first, second), torch.nan)
+    correlation = rank_correlation(first, second)
+    similarity = structural_similarity(first, second).where(varies(first) & varies(second), torch.nan)
     return OtherLogit(other, correlation, similarity, float(correlation.nanmean()))
-
-
-def _varies(heat: Tensor) -> Tensor:
-    """(B,) bool: has the map (B, 1, H, W) two different values?"""
-    flat = heat.flatten(1)
-    return (flat != flat[:, :1]).any(1)

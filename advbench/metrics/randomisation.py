@@ -5,6 +5,7 @@ Cascading from the top layer down. Adebayo et al. 2018, arXiv:1810.03292, sectio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from advbench.core.copying import copy_of
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
-from advbench.metrics.map_similarity import rank_correlation, structural_similarity
+from advbench.metrics.map_similarity import rank_correlation, structural_similarity, varies
 
 Explainer = Callable[[nn.Module], Tensor]  # a model -> its maps (B, C, H, W) of the same images and targets
 
@@ -29,15 +30,18 @@ class Cascade(NamedTuple):
     layers: names, in the order in which they forgot (stage s: layers[: s + 1]). correlation, similarity: (S, B) rank
     correlation and SSIM. score: mean correlation over the samples and the stages in which at most half of the layers
     forgot (the first one if none), for that is where the paper finds guided backprop unchanged (figure 2); further down
-    all maps lose their likeness. badge: "passes" if score is at most the threshold. threshold: that number.
+    all maps lose their likeness. badge: "passes" if score is at most the threshold. threshold: that number. blank: how
+    many of the pairs behind the score were left out because one map is level, as where a ReLU leaves nothing; their
+    correlation and similarity are nan. If all are, score is nan and the badge says so.
     """
 
     layers: tuple[str, ...]
     correlation: Tensor
     similarity: Tensor
     score: float
-    badge: Literal["passes", "fails"]
+    badge: Literal["passes", "fails", "blank"]
     threshold: float
+    blank: int
 
 
 def randomisation(
@@ -75,12 +79,14 @@ def randomisation(
         done = end
         heat = strength(explain(forgetful))
         correlation.append(rank_correlation(original, heat))
-        similarity.append(structural_similarity(original, heat))
+        similarity.append(structural_similarity(original, heat).where(varies(original) & varies(heat), torch.nan))
     kept = torch.stack(correlation)  # (S, B)
     upper = max(1, sum(2 * end <= len(layers) for end in ends))
-    score = float(kept[:upper].mean())
-    badge: Literal["passes", "fails"] = "passes" if score <= threshold else "fails"
-    return Cascade(tuple(layers), kept, torch.stack(similarity), score, badge, threshold)
+    score, blank = float(kept[:upper].nanmean()), int(kept[:upper].isnan().sum())
+    badge: Literal["passes", "fails", "blank"] = "passes" if score <= threshold else "fails"
+    if math.isnan(score):
+        badge = "blank"
+    return Cascade(tuple(layers), kept, torch.stack(similarity), score, badge, threshold, blank)
 
 
 def strength(heat: Tensor) -> Tensor:

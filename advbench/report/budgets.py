@@ -13,7 +13,7 @@ from advbench.metrics.rates import Rate
 from advbench.report import figures
 from advbench.report.figures import Line, Themed
 from advbench.report.panel import Method, Panel, Subject
-from advbench.report.plots import FIGURES
+from advbench.report.plots import FIGURES, has_many
 from advbench.report.stored import StoredCell
 from advbench.report.text import method_text, number, percent
 
@@ -64,9 +64,10 @@ def budgets(panel: Panel, order: Sequence[Subject]) -> Budgets:
         for cell in (cell for subject in order for cell in panel.of(subject, kind)):
             runs[cell.id.subject].append(_run(panel, cell))
     shown = [subject for subject in order if runs[subject]]
-    most = max((run.most for subject in shown for run in runs[subject]), default=1)
+    most = max((1, *(run.most for subject in shown for run in runs[subject])))
     columns = tuple(10**k for k in range(math.ceil(math.log10(max(10, most)))))
-    return Budgets(columns, [_plot(panel, s, runs[s], columns, i < FIGURES) for i, s in enumerate(shown)])
+    plots = [_plot(panel, s, runs[s], columns, most if i < FIGURES else 0) for i, s in enumerate(shown)]
+    return Budgets(columns, plots)
 
 
 def _run(panel: Panel, cell: StoredCell) -> _Run:
@@ -75,12 +76,14 @@ def _run(panel: Panel, cell: StoredCell) -> _Run:
     return _Run(cell, passes, max(last, longest_run(cell.rows, panel.headline)))
 
 
-def _plot(panel: Panel, subject: Subject, runs: list[_Run], columns: Sequence[int], drawn: bool) -> BudgetPlot:
+def _plot(panel: Panel, subject: Subject, runs: list[_Run], columns: Sequence[int], most: int) -> BudgetPlot:
+    """most: passes of the longest run of all models, where the axes end; 0: without a figure."""
     rows = [_row(run, columns) for run in runs]
-    if not drawn:
+    if not most:
         return BudgetPlot(subject, None, "", rows)
     chance = 1 / max(1, len(runs[0].cell.classes))
-    image = figures.budget_curves([_line(panel, run) for run in runs], right=10 * columns[-1], chance=chance)
+    lines = [_line(panel, run) for run in runs]
+    image = figures.budget_curves(lines, right=most, chance=chance, many=has_many(panel))
     return BudgetPlot(subject, image, _alt(panel, subject, rows), rows)
 
 

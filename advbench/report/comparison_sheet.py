@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from advbench.bench.explanation import MAP, RANDOM_WEIGHTS, Panel, Question
-from advbench.bench.explanation_measures import LEGEND, OBJECT_LEGEND
+from advbench.bench.explanation_measures import LEGEND
 from advbench.report.heat_sheet import HeatSheet, Tile
 from advbench.report.map_drawing import (
     PERCENTILE,
@@ -90,10 +90,12 @@ def comparison_sheet(question: Question, panels: Sequence[Panel], words: Words, 
             title = _title(question, panel, by_score=by_score)
             block += _tiles(panel, image, maps[id(panel)], scales[id(panel)], kinds=kinds[panel.method], title=title)
             where = whereabouts(maps[id(panel)]) if panel.control == MAP else "control"
-            told.append(f"{title}: {where}{''.join(f'; {note}' for note in panel.notes)}.".replace("\n", ", "))
+            once = panel.of_method if panel.sample == groups[0][0] and panel.asked in groups[0][1] else ()
+            numbers = "".join(f"; {note}" for note in (*panel.notes, *once))
+            told.append(f"{title}: {where}{numbers}.".replace("\n", ", "))
         blocks.append(block)
-    measured = any(panel.notes for panel in panels)
-    caption = _caption(question, words, kinds, shared=looks.shared, measured=measured)
+    notes = " ".join(note for panel in panels for note in (*panel.notes, *panel.of_method))
+    caption = _caption(question, words, kinds, shared=looks.shared, notes=notes)
     return HeatSheet(blocks, caption, f"{caption} {' '.join(told)}", looks.columns, words.facts, looks.width)
 
 
@@ -146,21 +148,20 @@ def _title(question: Question, panel: Panel, *, by_score: bool) -> str:
 def _tiles(panel: Panel, image: Array, values: Array, scale: Scale, *, kinds: Sequence[str], title: str) -> list[Tile]:
     notes = "\n".join(panel.notes)
     foot = f"{scale.text}\n{notes}".strip()
+    once = "\n".join(panel.of_method)
     made = []
     for kind in kinds:
         if kind == "colour":
-            end = scale_of([panel.heat.numpy()])
-            made.append(Tile(coloured(panel.heat.numpy()), title, f"{replace(end, signed=True).text}\n{notes}".strip()))
+            end = replace(scale_of([panel.heat.numpy()]), signed=True)
+            made.append(Tile(coloured(panel.heat.numpy()), title, f"{end.text}\n{notes}".strip(), once=once))
         elif kind == "overlay":
-            made.append(Tile(overlaid(image, values, scale), title, foot, scale))
+            made.append(Tile(overlaid(image, values, scale), title, foot, scale, once))
         else:
-            made.append(Tile(painted(values, scale), title, foot, scale))
+            made.append(Tile(painted(values, scale), title, foot, scale, once))
     return made
 
 
-def _caption(
-    question: Question, words: Words, kinds: Sequence[Sequence[str]], *, shared: Shared, measured: bool
-) -> str:
+def _caption(question: Question, words: Words, kinds: Sequence[Sequence[str]], *, shared: Shared, notes: str) -> str:
     scores = list(dict.fromkeys(_score(text) for asked in question.asked for text in asked.texts))
     drawn = dict.fromkeys(kind for of_method in kinds for kind in of_method)
     parts = [
@@ -175,10 +176,9 @@ def _caption(
             "Controls: the same method on a copy of the network with random weights (scale of its own), and the map "
             "with its places shuffled."
         )
-    if measured:
-        parts.append(f"Numbers: {LEGEND}")
-    if measured and question.objects is not None:
-        parts.append(OBJECT_LEGEND)
+    meant = [sentence for word, sentence in LEGEND.items() if word in notes]
+    if meant:
+        parts.append(f"Numbers: {' '.join(meant)}")
     return " ".join(parts)
 
 

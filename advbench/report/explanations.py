@@ -20,11 +20,13 @@ IMAGES = ("clean", "adversarial")
 class Survival:
     """One method against one attack, means over `n` samples. overlap in [0, 1], correlations in [-1, 1].
 
-    found: the correlation where the class found at x_adv is explained instead of the label. noise: the overlap that the
-    same change leaves with its pixels shuffled; None if it was not measured. level: of the colour scale.
+    blank: samples left out of the means because a map of theirs has no structure; if all are, the means are nan. found:
+    the correlation where the class found at x_adv is explained instead of the label. noise: the overlap that the same
+    change leaves with its pixels shuffled; None if it was not measured. level: of the colour scale.
     """
 
     n: int
+    blank: int
     overlap: float
     correlation: float
     found: float
@@ -56,7 +58,8 @@ class SurvivalTable:
 class Agreement:
     """Mean rank correlation of the methods' maps of one model on the same images: a symmetric table, 1 on its diagonal.
 
-    n: images behind each number. values, levels: by row and column, in the order of `methods`; None if never compared.
+    n: images looked at. values, levels, blank: by row and column, in the order of `methods`. A value is None if never
+    compared, nan if all images are left out. blank: so many are, because one of the two maps has no structure.
     """
 
     subject: Subject
@@ -65,6 +68,7 @@ class Agreement:
     methods: tuple[str, ...]
     values: tuple[tuple[float | None, ...], ...]
     levels: tuple[tuple[int, ...], ...]
+    blank: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -112,12 +116,13 @@ def _survival(table: pd.DataFrame, method: str) -> Survival | None:
         return None
     means = rows[["overlap", "correlation", "found_correlation", "shift"]].mean()
     return Survival(
-        n=len(rows),
+        n=int(rows["overlap"].count()),
+        blank=int(rows["overlap"].isna().sum()),
         overlap=float(means["overlap"]),
         correlation=float(means["correlation"]),
         found=float(means["found_correlation"]),
         shift=float(means["shift"]),
-        noise=float(noise["overlap"].mean()) if len(noise) else None,
+        noise=float(noise["overlap"].mean()) if noise["overlap"].count() else None,
         level=_level(float(means["overlap"])),
     )
 
@@ -139,17 +144,25 @@ def _agreements(subject: Subject, panels: Sequence[Panel], known: dict[str, pd.D
 
 def _agreement(subject: Subject, image: str, rows: pd.DataFrame) -> Agreement:
     methods = tuple(dict.fromkeys([*rows["first"], *rows["second"]]))
-    means = rows.groupby(["first", "second"])["correlation"].mean()
+    groups = rows.groupby(["first", "second"])["correlation"]
+    means, sizes = groups.mean(), groups.size()
+    left_out = sizes - groups.count()
+
+    def stored(first: str, second: str) -> tuple[str, str] | None:
+        return next((pair for pair in ((first, second), (second, first)) if pair in means.index), None)
 
     def at(first: str, second: str) -> float | None:
-        if first == second:
-            return 1.0
-        return next((float(means[pair]) for pair in ((first, second), (second, first)) if pair in means.index), None)
+        pair = stored(first, second)
+        return 1.0 if first == second else None if pair is None else float(means[pair])
+
+    def missing(first: str, second: str) -> int:
+        pair = stored(first, second)
+        return 0 if pair is None else int(left_out[pair])
 
     values = tuple(tuple(at(first, second) for second in methods) for first in methods)
     levels = tuple(tuple(_level(value or 0.0) for value in row) for row in values)
-    n = int(rows.groupby(["first", "second"]).size().max()) if len(rows) else 0
-    return Agreement(subject, image, n, methods, values, levels)
+    blank = tuple(tuple(missing(first, second) for second in methods) for first in methods)
+    return Agreement(subject, image, int(sizes.max()) if len(rows) else 0, methods, values, levels, blank)
 
 
 def _methods(tables: Iterable[pd.DataFrame]) -> tuple[str, ...]:
@@ -157,5 +170,5 @@ def _methods(tables: Iterable[pd.DataFrame]) -> tuple[str, ...]:
 
 
 def _level(value: float) -> int:
-    """The step of the colour scale from 0 to 1; what is below 0 looks like 0."""
+    """The step of the colour scale from 0 to 1; what is below 0, or nan, looks like 0."""
     return round(LEVELS * min(1.0, max(0.0, value)))

@@ -1,8 +1,9 @@
-"""Galleries and class trajectories from the stored samples of each cell, within a budget of bytes."""
+"""Galleries from the stored samples of each cell, within a budget of bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,12 +33,17 @@ class Guess:
 
 @dataclass(frozen=True)
 class Alike:
-    """How alike the two maps of a pair are: the numbers of `diagnostics.likeness`."""
+    """How alike the two maps of a pair are: the numbers of `diagnostics.likeness`, nan if one of the maps is blank."""
 
     overlap: float
     correlation: float
     structure: float
     shift: float  # pixels
+
+    @property
+    def blank(self) -> bool:
+        """Has one of the maps no structure, so that there is nothing to compare?"""
+        return math.isnan(self.overlap)
 
 
 @dataclass(frozen=True)
@@ -82,17 +88,6 @@ class Gallery:
 class Galleries:
     shown: tuple[Gallery, ...]
     note: str  # what was left out to keep the page small; "" if nothing
-
-
-@dataclass(frozen=True)
-class Path:
-    """The predicted class at each pass of one attack on one sample."""
-
-    id: Identity
-    sample_id: int
-    label: str
-    steps: tuple[str, ...]  # class names; shorter than the longest path if the attack stopped
-    flips: tuple[bool, ...]  # is the predicted class wrong at this pass?
 
 
 def galleries(cells: Sequence[StoredCell], budget: int) -> Galleries:
@@ -176,23 +171,6 @@ def _exhibit(
 def _alike(clean: Array, adversarial: Array) -> Alike:
     found = likeness(*(torch.from_numpy(np.nan_to_num(heat))[None] for heat in (clean, adversarial)))
     return Alike(*(float(value) for value in (found.overlap, found.correlation, found.structure, found.shift)))
-
-
-def trajectories(cells: Sequence[StoredCell], attack: str = "loss_ascent", limit: int = 12) -> list[Path]:
-    """The path of the predicted class, per gallery sample of the cells of `attack`; at most `limit` per cell."""
-    wanted = [c for c in cells if c.attack == attack and (c.folder / "gallery.safetensors").is_file()]
-    return [path for cell in wanted for path in list(_paths(cell))[:limit]]
-
-
-def _paths(cell: StoredCell) -> Iterator[Path]:
-    tensors = _arrays(cell)
-    labels = _last(cell, "label")
-    for sample_id, trajectory in zip(tensors["sample_id"], tensors.get("trajectory", []), strict=False):
-        label = labels[int(sample_id)]
-        steps = [int(step) for step in trajectory if step >= 0]
-        wrong = tuple(step != label for step in steps)
-        names = tuple(_name(cell.classes, step) for step in steps)
-        yield Path(cell.id, int(sample_id), _name(cell.classes, label), names, wrong)
 
 
 def _last(cell: StoredCell, column: str) -> dict[int, int]:

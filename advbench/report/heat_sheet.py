@@ -27,21 +27,25 @@ DPI = 150
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """pixels (H, W, 3) in [0, 1] with text above and below; scale: what its colours mean, None for a photograph."""
+    """pixels (H, W, 3) in [0, 1] with text above and below; scale: what its colours mean, None for a photograph.
+
+    once: what is said below the head where it stands for the first time.
+    """
 
     pixels: Array
     head: str
     foot: str = ""
     scale: Scale | None = None
+    once: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class HeatSheet:
     """blocks: tiles that belong together, such as an image and its maps; short blocks share a line.
 
-    columns: the most tiles in a line. caption: what one must know to read it. description: the figure in words, for
-    people who do not see it. facts: what else the file should say about itself (command, seed, versions). width: of the
-    figure, at most, in inches.
+    columns: the most tiles in a line; a longer block is cut into lines of about the same length. caption: what one must
+    know to read it. description: the figure in words, for people who do not see it. facts: what else the file should
+    say about itself (command, seed, versions). width: of the figure, at most, in inches.
     """
 
     blocks: Sequence[Sequence[Tile]]
@@ -85,7 +89,7 @@ def _figure(sheet: HeatSheet) -> Figure:
     gaps = 2 * MARGIN + (across - 1) * GAP + (blocks - 1) * (BLOCK_GAP - GAP)
     width = min(sheet.width, max(NARROW, across * LARGEST + gaps))
     side = min(LARGEST, (width - gaps) / across)
-    rows = _without_repeats([_placed(line, side) for line in lines], most)
+    rows = _without_repeats([_placed(line, side) for line in lines], most, side)
     heights = [_height(row, side) for row in rows]
     caption = textwrap.wrap(visible(sheet.caption), max(20, int((width - 2 * MARGIN) / (LETTER * 0.93))))
     scales = list(dict.fromkeys(tile.scale.signed for block in sheet.blocks for tile in block if tile.scale))
@@ -106,10 +110,14 @@ def _figure(sheet: HeatSheet) -> Figure:
 
 
 def _lines(blocks: Sequence[Sequence[Tile]], columns: int) -> list[list[Sequence[Tile]]]:
-    """The blocks in lines of at most `columns` tiles: several to a line where they fit, cut where one does not."""
+    """The blocks in lines of at most `columns` tiles: several to a line where they fit, cut where one does not.
+
+    A cut leaves as few places empty as can be: seven tiles of which six would fit stand as four and three.
+    """
     most = max(map(len, blocks), default=1)
     if most > columns:
-        return [[block[start : start + columns]] for block in blocks for start in range(0, len(block), columns)]
+        across = -(-most // -(-most // columns))
+        return [[block[start : start + across]] for block in blocks for start in range(0, len(block), across)]
     each = max(1, columns // most)
     return [list(blocks[start : start + each]) for start in range(0, len(blocks), each)]
 
@@ -119,9 +127,8 @@ def _placed(line: Sequence[Sequence[Tile]], side: float) -> list[_Placed]:
     placed, left = [], MARGIN
     for block in line:
         for tile in block:
-            placed.append(
-                _Placed(tile, left, _wrapped(tile.head, letters, HEAD_LINES), _wrapped(tile.foot, letters, FOOT_LINES))
-            )
+            head = _wrapped(tile.head, letters, HEAD_LINES)
+            placed.append(_Placed(tile, left, head, _wrapped(tile.foot, letters, FOOT_LINES)))
             left += side + GAP
         left += BLOCK_GAP - GAP
     return placed
@@ -129,23 +136,35 @@ def _placed(line: Sequence[Sequence[Tile]], side: float) -> list[_Placed]:
 
 def _wrapped(text: str, letters: int, most: int) -> list[str]:
     """The lines of a text, each cut at blanks where it is too long; of more than `most`, the last ends in ".."."""
-    lines = [part for line in visible(text).split("\n") for part in textwrap.wrap(line, letters)]
+    whole = [" ".join(_cut(word, letters) for word in line.split(" ")) for line in visible(text).split("\n")]
+    lines = [part for line in whole for part in textwrap.wrap(line, letters)]
     if len(lines) <= most:
         return lines
     return [*lines[: most - 1], lines[most - 1][: letters - 2] + ".."]
 
 
-def _without_repeats(rows: list[list[_Placed]], most: int) -> list[list[_Placed]]:
-    """Without a head that stands already above the tile, in the same column of the line before."""
-    told: dict[int, list[str]] = {}
+def _cut(word: str, letters: int) -> str:
+    """A long name with a blank behind its last underscore that still fits: integrated_ gradients."""
+    place = word[:letters].rfind("_") + 1
+    return f"{word[:place]} {word[place:]}" if len(word) > letters and place else word
+
+
+def _without_repeats(rows: list[list[_Placed]], most: int, side: float) -> list[list[_Placed]]:
+    """Without a head that stands already above the tile, in the same column of the line before; what is said once is
+    said with the first head of its kind."""
+    above: dict[int, str] = {}
+    said: set[tuple[str, str]] = set()
     shown = []
     for row in rows:
-        shown.append(
-            [replace(at, head=[]) if told.get(column) == at.head else at for column, at in enumerate(row)]
-            if most > 1
-            else row
-        )
-        told |= {column: at.head for column, at in enumerate(row)}
+        line = []
+        for column, at in enumerate(row):
+            known = most > 1 and above.get(column) == at.tile.head
+            first = at.tile.once and (at.tile.head, at.tile.once) not in said
+            once = _wrapped(at.tile.once, max(6, int(side / LETTER)), HEAD_LINES) if first else []
+            line.append(replace(at, head=[*([] if known else at.head), *once]))
+            said.add((at.tile.head, at.tile.once))
+        above = {column: at.tile.head for column, at in enumerate(row)}
+        shown.append(line)
     return shown
 
 

@@ -16,6 +16,7 @@ from advbench.report.stored import StoredCell
 from advbench.report.tables import CurveRow, clean_of, curve_rows
 from advbench.report.text import method_text, percent
 
+MANY = 9  # of lines; figures with more are drawn larger, two in a line instead of three
 FIGURES = 12  # per threat; more would make the page heavy and nobody compares them by eye
 
 
@@ -46,6 +47,11 @@ def legend(panel: Panel) -> list[Key]:
     return keys + [Key(method, "control", figures.swatch("control", order)) for order, method in controls]
 
 
+def has_many(panel: Panel) -> bool:
+    """Are the figures of the panel drawn larger?"""
+    return len(panel.methods("attack")) + len(panel.methods("control")) >= MANY
+
+
 def plots(panel: Panel, order: list[Subject]) -> list[Plot]:
     """A figure for each of the first subjects that have a result, in the order given; all on the same axes."""
     shown = [s for s in order if any(cell.id.subject == s for cell in panel.cells)]
@@ -66,7 +72,7 @@ def _plot(panel: Panel, subject: Subject, right: float) -> Plot:
     )
     axis = f"{'eps' if panel.grid else 'distance'} ({panel.name})"
     classes = len(cells[0].classes)
-    image = figures.curves(lines, ticks=ticks, chance=1 / max(1, classes), axis=axis)
+    image = figures.curves(lines, ticks=ticks, chance=1 / max(1, classes), axis=axis, many=has_many(panel))
     return Plot(subject, image, _alt(panel, subject, rows), rows)
 
 

@@ -11,18 +11,19 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from advbench.core.call_checks import check_value
 from advbench.diagnostics.likeness import SHARE
 from advbench.report import figures, records, tables, text
 from advbench.report.budgets import Budgets, budgets
+from advbench.report.class_paths import ClassPath, class_paths
 from advbench.report.explanations import Explanations, explanations
 from advbench.report.findings import Finding, findings
-from advbench.report.gallery import RULE, Galleries, galleries, trajectories
-from advbench.report.gallery import Path as ClassPath
+from advbench.report.gallery import RULE, Galleries, galleries
 from advbench.report.net_pictures import NetPictures, net_pictures
 from advbench.report.pairs import Pairs, pairs
 from advbench.report.panel import Panel, Subject, panels
 from advbench.report.pictures import FACTOR
-from advbench.report.plots import Key, Plot, legend, plots
+from advbench.report.plots import Key, Plot, has_many, legend, plots
 from advbench.report.stored import StoredMatrix, read_matrix
 from advbench.report.transfers import TransferRow, transfer_rows
 from advbench.store import check_room, write_text
@@ -60,6 +61,7 @@ class Threat:
     maps: list[tables.HeatMap]
     pairs: Pairs
     legend: list[Key]
+    many: bool
     plots: list[Plot]
     budgets: Budgets
     controls: list[tables.ControlRow]
@@ -87,15 +89,18 @@ class Part:
     anchored: set[str]  # keys of the cells whose link target stands in this part, once per page
 
 
-def report(results: list[Path], out: Path) -> Path:
-    """Write the page about the matrices stored in the folders `results` to `out` and return its path.
+def report(results: Path | str | Sequence[Path | str], out: Path | str) -> Path:
+    """Write the page about the matrices stored in the folders `results` (or the one folder) to `out`; returns its path.
 
     Raises ConfigError if no folder is given, one of them holds no matrix, or `out` cannot be written.
     """
-    if not results:
+    check_value("results", results, Path | list[Path])
+    check_value("out", out, Path)
+    folders, out = [Path(results)] if isinstance(results, str | Path) else [Path(one) for one in results], Path(out)
+    if not folders:
         raise ConfigError("report needs at least one folder with results")
     check_room(out.parent)
-    matrices = [read_matrix(folder) for folder in results]
+    matrices = [read_matrix(folder) for folder in folders]
     seen: set[str] = set()
     parts = []
     for number, matrix in enumerate(matrices, 1):
@@ -114,7 +119,7 @@ def _part(matrix: StoredMatrix, prefix: str, anchored: set[str]) -> Part:
     leaders = tables.leaderboard(views)
     order = [leader.subject for leader in leaders]
     paths: dict[str, list[ClassPath]] = {}
-    for path in trajectories(matrix.cells):
+    for path in class_paths(matrix.cells):
         paths.setdefault(path.id.key, []).append(path)
     return Part(
         prefix=prefix,
@@ -141,6 +146,7 @@ def _threat(panel: Panel, order: list[Subject]) -> Threat:
         maps=tables.heat_maps(panel, order),
         pairs=pairs(panel, order),
         legend=legend(panel),
+        many=has_many(panel),
         plots=plots(panel, order),
         budgets=budgets(panel, order),
         controls=tables.control_rows(panel, order),
@@ -164,6 +170,7 @@ def _page(parts: Sequence[Part], name: str) -> str:
         number=text.number,
         whisker=figures.whisker,
         norm_name=norm_name,
+        heading=_heading,
     )
     style, script = ((HERE / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     style += _scale()
@@ -184,6 +191,11 @@ def _page(parts: Sequence[Part], name: str) -> str:
         skip_text=records.skip_text,
     )
     return page + "\n"
+
+
+def _heading(panel: Panel) -> str:
+    """What the leaderboard says about a threat."""
+    return f"Robust, {panel.name} eps {panel.radii[-1]}" if panel.grid else f"Median distance, {panel.name}"
 
 
 def _finalize(value: object) -> object:

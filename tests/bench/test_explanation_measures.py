@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from advbench.attributions.gradient import gradient
+from advbench.bench import explanation_measures
 from advbench.bench.asked_scores import asked_scores
 from advbench.bench.explanation import (
     MAP,
@@ -49,8 +50,9 @@ def question(*names: str, target: str | None = None, controls: bool = False, **p
 
 
 def number(panel: Panel, word: str) -> float:
-    found = re.search(rf"{re.escape(word)} (-?[\d.]+|nan)", " ".join(panel.notes))
-    assert found is not None, panel.notes
+    notes = (*panel.notes, *panel.of_method)
+    found = re.search(rf"{re.escape(word)} (-?[\d.]+|nan)", " ".join(notes))
+    assert found is not None, notes
     return float(found[1])
 
 
@@ -78,7 +80,7 @@ def test_classes_are_told_apart_where_classes_were_asked_for() -> None:
     for panel in made:
         assert number(panel, "other class:") == pytest.approx(expected.score, abs=0.0051)
     other = question("gradient", target="log_prob:y")
-    assert not any("other class" in note for panel in measured(other, panels(other)) for note in panel.notes)
+    assert not any("other class" in note for panel in measured(other, panels(other)) for note in panel.of_method)
 
 
 def test_where_the_object_is_known_the_map_is_held_against_it() -> None:
@@ -108,6 +110,21 @@ def test_complete_methods_say_what_is_missing_and_others_do_not() -> None:
     assert all("sum off" not in " ".join(panel.notes) for panel in measured(blurred, panels(blurred)))
 
 
+def test_a_map_without_structure_is_called_blank_and_has_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = question("gradient", controls=True)
+    maps = explanation_measures.maps_of
+    monkeypatch.setattr(explanation_measures, "maps_of", lambda *given: [0 * maps(*given)[0], *maps(*given)[1:]])
+    made = [replace(panel, heat=0 * panel.heat) if panel.sample == 0 else panel for panel in panels(asked)]
+    for panel in measured(asked, made):
+        notes = " ".join(panel.notes)
+        if panel.control == RANDOM_WEIGHTS:
+            assert ("likeness: blank" in notes) == (panel.sample == 0)
+        else:
+            assert (panel.notes[0] == "blank") == (panel.sample == 0) == ("del." not in notes)
+        if panel.control == MAP:
+            assert "(1 blank)" in panel.of_method[0]  # in one stage at most half of the layers forgot
+
+
 def test_random_weights_are_compared_with_the_map() -> None:
     asked = question("gradient", controls=True)
     made = measured(asked, panels(asked))
@@ -117,7 +134,7 @@ def test_random_weights_are_compared_with_the_map() -> None:
             pair = [heat.abs().sum(0)[None, None] for heat in (panel.heat, own[panel.sample])]
             assert number(panel, "likeness") == pytest.approx(float(rank_correlation(*pair)), abs=0.0051)
         if panel.control == SHUFFLED:
-            assert "forgets" not in " ".join(panel.notes)
+            assert panel.of_method == ()
 
 
 def test_random_copies_leave_the_net_and_share_no_weight() -> None:

@@ -54,6 +54,17 @@ def test_strength_sums_magnitudes_over_channels() -> None:
     assert_close(strength(heat), torch.tensor([[[[3.5]]]]))
 
 
+@given(st.integers(0, 99), st.floats(0.0, 9.0))
+def test_two_blank_maps_are_not_alike(seed: int, level: float) -> None:
+    # By ties, a map that is level shares all of its first places with any other: that is no survival.
+    heat = maps(seed)
+    blank = torch.full_like(heat, level)
+    blank[1] = maps(seed + 100)[1]
+    for found in (likeness(heat, blank), likeness(blank, heat), likeness(blank, blank)):
+        for value in (found.overlap, found.correlation, found.structure, found.shift):
+            assert value.isnan().tolist() == [True, False, True]
+
+
 @pytest.mark.parametrize("share", [0.0, 1.1, float("nan")])
 def test_a_share_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="share"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from torch import Tensor
+from torch.nn import functional
 
-from advbench.metrics.map_similarity import centre_shift, rank_correlation, structural_similarity, top_k_overlap
+from advbench.metrics.map_similarity import (
+    centre_shift,
+    rank_correlation,
+    structural_similarity,
+    top_k_overlap,
+    varies,
+)
 
 
 @st.composite
@@ -30,11 +39,11 @@ def test_every_measure_is_symmetric_and_blind_to_a_common_scale(
     a, b = maps
     k = max(1, a[0].numel() // 3)
     for measure in (rank_correlation, structural_similarity, centre_shift):
-        assert torch.allclose(measure(a, b), measure(b, a), atol=1e-9)
-        assert torch.allclose(measure(a, b), measure(scale * a, scale * b), atol=1e-6)
-    assert torch.equal(top_k_overlap(a, b, k), top_k_overlap(b, a, k))
+        assert torch.allclose(measure(a, b), measure(b, a), atol=1e-9, equal_nan=True)
+        assert torch.allclose(measure(a, b), measure(scale * a, scale * b), atol=1e-6, equal_nan=True)
+    assert torch.equal(top_k_overlap(a, b, k).nan_to_num(7), top_k_overlap(b, a, k).nan_to_num(7))
     assert torch.allclose(structural_similarity(a, b), structural_similarity(a + shift, b + shift), atol=1e-6)
-    assert torch.allclose(rank_correlation(a, -a), -rank_correlation(a, a), atol=1e-12)
+    assert torch.allclose(rank_correlation(a, -a), -rank_correlation(a, a), atol=1e-12, equal_nan=True)
 
 
 @settings(max_examples=30, deadline=None)
@@ -43,13 +52,14 @@ def test_a_map_is_like_itself_and_a_row_is_judged_alone(maps: tuple[Tensor, Tens
     a, b = maps
     ones = torch.ones(len(a), dtype=a.dtype)
     varied = a.flatten(1).amax(1) > a.flatten(1).amin(1)
-    assert torch.equal(top_k_overlap(a, a, 2), ones)
+    expected = ones.where(varied, torch.nan)
+    assert torch.allclose(top_k_overlap(a, a, 2), expected, equal_nan=True)
     assert torch.allclose(structural_similarity(a, a), ones)
-    assert torch.allclose(rank_correlation(a, a), varied.to(a.dtype))
+    assert torch.allclose(rank_correlation(a, a), expected, equal_nan=True)
     assert torch.equal(centre_shift(a, a), 0 * ones)
     for measure in (rank_correlation, structural_similarity, centre_shift):
         alone = torch.cat([measure(a[i : i + 1], b[i : i + 1]) for i in range(len(a))])
-        assert torch.allclose(measure(a, b), alone, atol=1e-12)
+        assert torch.allclose(measure(a, b), alone, atol=1e-12, equal_nan=True)
 
 
 @settings(max_examples=30, deadline=None)
@@ -59,7 +69,24 @@ def test_rank_correlation_is_scipys(maps: tuple[Tensor, Tensor]) -> None:
         if a.min() < a.max() and b.min() < b.max():
             assert float(found) == pytest.approx(spearmanr(a.flatten(), b.flatten()).statistic, abs=1e-9)
         else:
-            assert float(found) == 0.0
+            assert math.isnan(float(found))
+
+
+@settings(max_examples=30, deadline=None)
+@given(two_maps(), st.floats(-5.0, 5.0), st.integers(2, 9))
+def test_a_level_map_agrees_with_nothing_not_even_with_itself(
+    maps: tuple[Tensor, Tensor], level: float, factor: int
+) -> None:
+    a = maps[0] + torch.arange(maps[0].shape[-1])
+    # Enlarged in float32, as a CAM is: no longer the same bits everywhere.
+    flat = torch.full((len(a), 1, 1, 1), level).expand(a.shape[0], a.shape[1], 3, 3)
+    flat = functional.interpolate(flat, a.shape[-2:], mode="bicubic").to(a.dtype)
+    k = max(1, a[0].numel() // factor)
+    for first, second in ((a, flat), (flat, a), (flat, flat)):
+        assert bool(rank_correlation(first, second).isnan().all())
+        assert bool(top_k_overlap(first, second, k).isnan().all())
+    assert not bool(varies(flat).any())
+    assert bool(varies(a + 10.0 * torch.arange(a.shape[-1])).all())
 
 
 def test_structural_similarity_is_the_formula_window_by_window() -> None:

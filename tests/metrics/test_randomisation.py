@@ -79,6 +79,18 @@ def test_a_map_that_does_not_look_at_the_model_fails_and_one_that_does_is_told_a
     assert randomisation(net(), x, lambda model: x, threshold=1.0).badge == "passes"
 
 
+def test_level_maps_are_left_out_and_counted() -> None:
+    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    heat = x.clone()
+    heat[1] = 0.0
+    found = randomisation(net(), x, lambda model: heat)
+    assert found.score == pytest.approx(1.0)  # not 2 / 3
+    assert found.blank == 2  # at two of five stages at most half of the layers forgot
+    assert found.correlation.isnan().tolist() == found.similarity.isnan().tolist() == [[False, True, False]] * 5
+    nothing = randomisation(net(), x, lambda model: 0 * x)
+    assert (nothing.badge, nothing.blank) == ("blank", 6)
+
+
 def test_each_stage_explains_a_model_whose_top_layers_are_new() -> None:
     x, model = torch.rand(1, 1, 8, 8), net()
 

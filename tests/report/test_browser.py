@@ -137,3 +137,19 @@ def test_the_print_shows_the_folded_numbers(visit: object, tmp_path: Path) -> No
     assert page.locator("details:not([open])").count() == 0
     page.emulate_media(media="print")
     assert not page.locator("nav").is_visible()
+
+
+def test_on_a_phone_no_verdict_and_no_headline_number_lies_beyond_the_edge(visit: object) -> None:
+    page = visit(viewport={"width": 390, "height": 800})
+    tables = page.locator("table.stacks")
+    assert tables.count() >= 2  # the leaderboard, and paired tests
+    edges = "cells => cells.map(cell => cell.getBoundingClientRect()).filter(box => box.width).map(box => box.right)"
+    found = page.locator("table.stacks tbody td").evaluate_all(edges)
+    assert len(found) > 10
+    assert max(found) <= 390
+    labels = page.locator("table.stacks td:not(.wide)").evaluate_all("cells => cells.map(cell => cell.dataset.label)")
+    assert all(labels)  # every value says what it is, because the head of the table is out of sight
+    worst = page.locator(".heatmap td.worst").first.bounding_box()
+    assert worst["x"] + worst["width"] <= 390
+    assert page.locator("td.wide:visible, th.wide:visible").count() == 0
+    assert visit(viewport={"width": 1280, "height": 800}).locator(".narrow:visible").count() == 0

@@ -89,6 +89,22 @@ def test_random_weights_have_a_scale_of_their_own() -> None:
     assert "note" in drawn.description
 
 
+def test_numbers_of_a_method_stand_in_its_head_once_and_only_numbers_shown_are_explained() -> None:
+    asked = question("saliency", "grad_cam", images=2)
+    panels = [
+        Panel(n, 0, m, MAP, HILL, ("road 0.50",), of_method=(f"forgets: passes 0.{m}",)) for n in (0, 1) for m in (0, 1)
+    ]
+    drawn = comparison_sheet(asked, panels, Words(["t"] * 2, ["a"] * 2, ["a"] * 2, ["n"], {}), Looks())
+    assert [[tile.once for tile in block] for block in drawn.blocks] == [
+        ["", "forgets: passes 0.0", "forgets: passes 0.1"]
+    ] * 2
+    assert all("forgets" not in tile.foot for block in drawn.blocks for tile in block)
+    assert [drawn.description.count(f"passes 0.{m}") for m in (0, 1)] == [1, 1]
+    assert "road: by how much" in drawn.caption
+    assert "forgets: mean rank" in drawn.caption
+    assert "likeness" not in drawn.caption
+
+
 def test_coarse_maps_lie_over_the_image_and_guided_backprop_is_a_picture() -> None:
     asked = question("saliency", "grad_cam", "guided_backprop")
     (block,) = sheet(asked, {(0, 0, 0): NOISE[:1], (0, 0, 1): HILL, (0, 0, 2): NOISE}).blocks

@@ -18,7 +18,7 @@ from advbench.report.gallery import galleries
 from advbench.report.panel import panels
 from advbench.report.render import report
 from advbench.report.stored import StoredCell, read_matrix
-from advbench.store import read_tensors, write_table
+from advbench.store import read_table, read_tensors, write_table, write_tensors
 from tests.bench.tiny_matrix import write_matrix
 from tests.report.stored_rows import cell, matrix
 
@@ -65,6 +65,25 @@ def test_means_are_over_the_samples_of_a_cell(tmp_path: Path) -> None:
     assert one.correlation == pytest.approx(0.3)
     assert one.found == pytest.approx(-0.3)
     assert one.level == round(50 * 1.5 / 4)
+
+
+def test_blank_maps_are_left_out_of_the_means_and_counted(tmp_path: Path) -> None:
+    nan = float("nan")
+    rows = [row("attack", "grad_cam", "grad_cam", sample=k, overlap=0.2 + 0.2 * k) for k in range(2)]
+    rows += [row("attack", "grad_cam", "grad_cam", sample=2, overlap=nan, correlation=nan)]
+    rows += [row("clean", "a", "b", sample=0, correlation=0.4), row("clean", "a", "b", sample=1, correlation=nan)]
+    silent = [row("attack", "grad_cam", "grad_cam", overlap=nan, correlation=nan)]
+    both = found(explained(tmp_path, "pgd", rows), explained(tmp_path, "fgsm", silent))
+    (table,) = both.tables
+    some, none = (line.survivals[0] for line in table.rows)
+    assert some is not None
+    assert none is not None
+    assert (some.n, some.blank, none.n, none.blank) == (2, 1, 0, 1)
+    assert some.overlap == pytest.approx(0.3)
+    ((_, (clean,)),) = both.agreements
+    assert clean.values[0][1] == clean.values[1][0] == pytest.approx(0.4)
+    assert clean.blank == ((0, 1), (1, 0))
+    assert clean.n == 2
 
 
 def test_noise_of_the_same_size_stands_beside_the_attack(tmp_path: Path) -> None:
@@ -144,5 +163,13 @@ def test_the_numbers_below_a_pair_are_those_of_its_stored_maps_and_the_page_show
     page = report([results / "m"], tmp_path / "m.html").read_text(encoding="utf-8")
     assert f"SSIM {gallery.exhibits[0].alike[0].structure:.2f}" in page
     assert "Agreement between methods" in page
+    table = read_table(read.folder / FILE)
+    table.loc[table["first"] == "saliency", ["overlap", "correlation", "shift", "found_correlation"]] = float("nan")
+    write_table(read.folder / FILE, table)
+    write_tensors(read.folder / "gallery.safetensors", maps | {"saliency_adv": 0 * maps["saliency_adv"]})
+    page = report([results / "m"], tmp_path / "m.html").read_text(encoding="utf-8")
+    assert page.count("a blank map:") == len(gallery.exhibits)
+    assert ">blank<" in page
+    assert ">nan<" not in page
     (read.folder / FILE).unlink()  # a folder of before
     assert "no cell has compared explanations" in report([results / "m"], tmp_path / "m.html").read_text()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from advbench.report.heat_sheet import HeatSheet, Tile, write_heat_sheet
+from advbench.report.heat_sheet import HeatSheet, Tile, _lines, _placed, _without_repeats, _wrapped, write_heat_sheet
 from advbench.report.map_drawing import Array, Scale
 
 RED, GREEN, BLUE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
@@ -52,6 +52,34 @@ def test_long_blocks_are_cut_and_short_ones_share_a_line(columns: int, tmp_path:
     assert long.height / long.width == pytest.approx(lines / min(columns, 5), abs=0.45)
     pairs = drawn(tmp_path / "pairs.png", *[[Tile(plain(RED), "a"), Tile(plain(BLUE), "b")]] * 3, columns=columns)
     assert area(pairs, RED) == pytest.approx(area(pairs, BLUE), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "columns", "lines"), [(7, 6, [4, 3]), (8, 6, [4, 4]), (13, 6, [5, 5, 3]), (6, 6, [6])]
+)
+def test_a_cut_leaves_few_places_empty(tiles: int, columns: int, lines: list[int]) -> None:
+    found = _lines([[Tile(plain(RED), "t")] * tiles] * 2, columns)
+    assert [sum(map(len, line)) for line in found] == 2 * lines
+
+
+def test_a_head_is_repeated_where_another_or_none_stands_above_and_numbers_are_said_once() -> None:
+    def block(name: str) -> list[Tile]:
+        return [Tile(plain(RED), name), *(Tile(plain(RED), head, once=f"of {head}") for head in ("a", "b", "c", "d"))]
+
+    heads = _heads(HeatSheet([block("x"), block("y")], "", "", columns=5))
+    assert heads == [["x", "a of a", "b of b", "c of c", "d of d"], ["y", "", "", "", ""]]
+    heads = _heads(HeatSheet([block("x"), block("y")], "", "", columns=3))
+    assert heads == [["x", "a of a", "b of b"], ["c of c", "d of d"], ["y", "a", "b"], ["c", "d"]]
+
+
+def _heads(sheet: HeatSheet) -> list[list[str]]:
+    rows = [_placed(line, 1.0) for line in _lines(sheet.blocks, sheet.columns)]
+    return [[" ".join(at.head) for at in row] for row in _without_repeats(rows, max(map(len, sheet.blocks)), 1.0)]
+
+
+def test_a_long_name_is_cut_at_an_underscore() -> None:
+    assert _wrapped("integrated_gradients", 14, 6) == ["integrated_", "gradients"]
+    assert _wrapped("a_b", 14, 6) == ["a_b"]
 
 
 def test_the_file_describes_itself(tmp_path: Path) -> None:
