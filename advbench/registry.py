@@ -181,10 +181,32 @@ class Registry(Generic[Info]):
     def __getitem__(self, name: str) -> Entry[Info]:
         self.load()
         if name not in self._entries:
-            raise ConfigError(
-                f"no {self.kind} named {name!r}; {nearest(name, self.names())}All: advbench list {plural(self.kind)}"
-            )
+            raise _no_such(self.kind, name, self.names())
         return self._entries[name]
+
+
+def attack_or_control(name: str) -> Entry[AttackInfo]:
+    """The attack or the control of that name. Raises ConfigError, with the nearest of both, if it is neither."""
+    for table in (CONTROLS, ATTACKS):
+        if name in table:
+            return table[name]
+    raise _no_such("attack", name, [*ATTACKS.names(), *CONTROLS.names()])
+
+
+def _no_such(kind: str, name: object, names: list[str]) -> ConfigError:
+    """What is wrong with a name: it is no text, that of another kind of thing, or of nothing."""
+    if not isinstance(name, str):
+        return ConfigError(f"{_article(kind)} is asked for by its name, got {type(name).__name__}")
+    everywhere = f"All: advbench list {plural(kind)}"
+    others = [table.kind for table in _TABLES if table.kind != kind and name in table]
+    if others:
+        shown = f"advbench show {others[0]} {name}"
+        return ConfigError(f"{name!r} is {_article(others[0])}, not {_article(kind)}: see {shown}. {everywhere}")
+    return ConfigError(f"no {kind} named {name!r}; {nearest(name, names)}{everywhere}")
+
+
+def _article(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def plural(kind: str) -> str:
@@ -210,6 +232,7 @@ SYNTHESES: Registry[SynthesisInfo] = Registry("synthesis", "advbench.synthesis")
 DEFENSES: Registry[DefenseInfo] = Registry("defense", "advbench.defenses")
 MODELS: Registry[ModelInfo] = Registry("model", "advbench.models")
 DATASETS: Registry[DatasetInfo] = Registry("dataset", "advbench.datasets")
+_TABLES = (ATTACKS, CONTROLS, ATTRIBUTIONS, SYNTHESES, DEFENSES, MODELS, DATASETS)
 
 
 def attack(

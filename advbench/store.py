@@ -87,7 +87,9 @@ def check_room(folder: Path, needed: int = 0) -> None:
         _probe(there)
     except OSError as error:
         room = f": {_size(max(needed, _PROBE))} needed" if error.errno in _FULL else ""
-        raise ConfigError(f"cannot write into {folder}: {error.strerror}{room}") from None
+        # /proc says "No such file" of a file that is to be made in it.
+        reason = "no file can be made there" if error.errno == errno.ENOENT else error.strerror
+        raise ConfigError(f"cannot write into {folder}: {reason}{room}") from None
 
 
 def _free(folder: Path) -> int | None:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -65,11 +66,14 @@ class ThreatModel:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "norm", norm_of(self.norm))
-        if not self.low < self.high:
-            raise ConfigError(f"threat: low must be below high, got [{self.low}, {self.high}]")
+        if not (isinstance(self.low, Real) and isinstance(self.high, Real) and self.low < self.high):
+            raise ConfigError(f"threat: low must be a number below high, got [{self.low}, {self.high}]")
         if self.eps is None:
             return
-        eps = float(Radius(self.eps) if isinstance(self.eps, str) else self.eps)
+        try:
+            eps = float(Radius(self.eps) if isinstance(self.eps, str) else self.eps)
+        except TypeError:
+            raise ConfigError(f"threat.eps must be a number or None, got {type(self.eps).__name__}") from None
         if not (math.isfinite(eps) and eps >= 0):
             raise ConfigError(f"threat.eps must be a finite number >= 0, got {self.eps}")
         width = self.high - self.low

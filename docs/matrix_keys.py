@@ -12,10 +12,8 @@ from string import Template
 from advbench.bench.config import (
     DATA_KEYS,
     GRIDS,
-    KEYS,
     PICTURES,
     PRECISIONS,
-    REQUIRED,
     THREAT_KEYS,
     Matrix,
     load_matrix,
@@ -26,7 +24,8 @@ from advbench.bench.excludes import NAMES
 from advbench.bench.goals import GOALS
 from advbench.bench.jobs import DataChoice
 from advbench.bench.model_entries import LABELS, TWIN, WEIGHT_FILES
-from advbench.bench.parameters import describe
+from advbench.bench.sections import KEYS, REQUIRED
+from advbench.core.annotations import describe
 
 DOCS = Path(__file__).parent
 SMALLEST = """\
@@ -125,7 +124,7 @@ $labels
 $exclude
 
 Any parameter of an attack is a key, too. A cell goes if all keys of a rule match; a rule that matches no cell is
-refused.
+refused. A rule for cells that are skipped for another reason (an attack in a norm that it does not have) is accepted.
 
 ## An example with every key
 

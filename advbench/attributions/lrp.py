@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from advbench.core.activations import record
+from advbench.core.activations import check_reached, record
 from advbench.core.draws import Draws
 from advbench.core.gradients import backprop, frozen, in_pieces
 from advbench.core.objectives import Objective
@@ -70,9 +70,7 @@ def _handed_down(model: nn.Module, target: Target, rules: Composite) -> Objectiv
     def objective(z: Tensor, rows: Tensor) -> Evaluation:
         with record(model, target.layers) as layers, relevance_rules(rules, "lrp"):
             output = model(z)
-        missing = [layer for layer in target.layers if layer not in layers]
-        if missing:
-            raise ConfigError(f"layer {missing[0]!r} of {type(model).__name__} takes no part in its forward pass")
+        check_reached(model, target.layers, layers)
         read = [output, *(layers[layer] for layer in target.layers)]
         leaves = [each.detach().requires_grad_(True) for each in read]
         score = target.read(Reading(leaves[0], dict(zip(target.layers, leaves[1:], strict=True)), rows))

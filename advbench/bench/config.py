@@ -16,8 +16,8 @@ from advbench.bench.excludes import Exclude, read_excludes
 from advbench.bench.jobs import Choice, DataChoice, Threat
 from advbench.bench.model_entries import ModelChoice, read_models, read_substitute
 from advbench.bench.parameters import Special
-from advbench.bench.sections import each, integer, read_norm, read_radius, table, word
-from advbench.bench.yaml_loader import Node, load_yaml, placing
+from advbench.bench.sections import each, integer, read_norm, read_radius, read_sections, table, word
+from advbench.bench.yaml_loader import Node, placing
 from advbench.models.prepare import Precision
 from advbench.registry import ATTACKS, ATTRIBUTIONS, CONTROLS
 from advbench.types import Radius, ThreatModel, norm_name
@@ -34,17 +34,12 @@ __all__ = [
     "load_matrix",
 ]
 
-KEYS = (
-    *("schema", "question", "seed", "precision", "grid", "budget", "data", "models", "defenses", "threats"),
-    *("attacks", "controls", "explain", "pictures", "exclude"),
-)
 THREAT_KEYS = ("norm", "eps")
 Grid = Literal["every", "nested"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")  # the first of each is the default
 PICTURES = ("visualize", "dream", "inversion")
 GRIDS: tuple[Grid, ...] = ("every", "nested")
 Word = TypeVar("Word", bound=str)
-REQUIRED = ("question", "data", "models", "threats")
 
 
 @dataclass(frozen=True)
@@ -67,6 +62,7 @@ class Matrix:
     budget: int | None = None  # passes of a sample through the victim in one run of an attack
     allow_code: bool = False
     pictures: tuple[str, ...] = ()  # of PICTURES
+    data_line: int = 1  # where `data` stands, for errors
 
     @property
     def name(self) -> str:
@@ -80,12 +76,7 @@ def load_matrix(path: Path | str, *, allow_code: bool = False) -> Matrix:
     allow_code: accept models given as `python:module:function`.
     Raises ConfigError on the first thing that is wrong.
     """
-    root = load_yaml(Path(path))
-    sections = table(root, KEYS, REQUIRED)
-    if "attacks" not in sections and "controls" not in sections:
-        raise root.error("needs 'attacks' or 'controls'")
-    if "schema" in sections and sections["schema"].value != 1:
-        raise sections["schema"].error(f"must be 1, got {sections['schema'].kind}")
+    root, sections = read_sections(Path(path))
     data = read_data(sections["data"])
     threats = _threats(sections["threats"])
     specials: dict[object, Special] = {nn.Module: lambda node: read_substitute(node, allow_code), Tensor: read_images}
@@ -110,6 +101,7 @@ def load_matrix(path: Path | str, *, allow_code: bool = False) -> Matrix:
         budget=integer(sections, "budget", lowest=1) if "budget" in sections else None,
         allow_code=allow_code,
         pictures=tuple(_picture(node) for node in each(sections.get("pictures"))),
+        data_line=sections["data"].line,
     )
 
 

@@ -111,7 +111,7 @@ def local(workers: int, device: str) -> Engine:
 
 def ray(workers: int, device: str) -> Engine:
     """A Ray cluster, which places as many cells as it has room for; on "cuda", each gets a GPU."""
-    return partial(on_ray, gpus=1.0 if device == "cuda" else 0.0)
+    return partial(on_ray, gpus=1.0 if device.startswith("cuda") else 0.0)
 
 
 ENGINES: Mapping[str, Callable[[int, str], Engine]] = {"local": local, "ray": ray}

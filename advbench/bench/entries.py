@@ -11,8 +11,8 @@ from typing import Literal
 from advbench.bench.belonging import check_kind, entry_of
 from advbench.bench.goals import GOALS
 from advbench.bench.jobs import Choice, Threat
-from advbench.bench.parameters import Special, expand_parameters, unknown
-from advbench.bench.sections import each, read_norm, read_radius
+from advbench.bench.parameters import Special, expand_parameters
+from advbench.bench.sections import each, read_norm, read_radius, unknown
 from advbench.bench.yaml_loader import Node, placing
 from advbench.defenses.settings import Training
 from advbench.registry import ATTACKS, DEFENSES, AttackInfo, Registry, nearest

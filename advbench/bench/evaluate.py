@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,12 @@ from advbench.bench.goals import check_goal
 from advbench.bench.judge import inside
 from advbench.bench.ledger import Ledger
 from advbench.bench.scene import Assault, Execution, Scene, run_attack, set_scene, stay, strike
+from advbench.core.call_checks import check_count, check_network, check_parameters, check_seed, shown
+from advbench.core.devices import choose_device
+from advbench.models.check import check_images
 from advbench.models.predict import exact_float32
 from advbench.models.prepare import Precision
-from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry, nearest
+from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry, attack_or_control
 from advbench.types import ConfigError, Outcomes, Radius, ThreatModel, norm_name
 
 
@@ -26,7 +30,7 @@ def evaluate(
     threat: ThreatModel,
     goal: str | int = "untargeted",
     seed: int = 0,
-    sample_ids: Tensor | None = None,
+    sample_ids: Tensor | Sequence[int] | None = None,
     device: str | None = None,
     precision: Precision = "float32",
     micro_batch: int | None = None,
@@ -40,8 +44,9 @@ def evaluate(
     device: where to compute (default: where x is); the rows come back on the CPU. budget: passes (forward plus
     backward) through the model that a sample may take. Raises ConfigError on what cannot be evaluated.
     """
-    name = attack if isinstance(attack, str) else getattr(attack, "__name__", repr(attack))
-    entry = CONTROLS[name] if name in CONTROLS else ATTACKS[name]
+    entry = _method(attack)
+    if not isinstance(threat, ThreatModel):
+        raise ConfigError(f"threat must be a ThreatModel(norm=..., eps=...), got {shown(threat)}")
     grid = None if threat.eps is None else (Radius(repr(threat.eps)),)
     return evaluate_grid(
         model,
@@ -60,7 +65,7 @@ def evaluate_grid(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
-    sample_ids: Tensor | None,
+    sample_ids: Tensor | Sequence[int] | None,
     *,
     assault: Assault,
     norm: float,
@@ -77,7 +82,10 @@ def evaluate_grid(
     """
     threat = ThreatModel(norm, None)
     check_assault(assault, threat, grid)
-    check_images(x, y, threat)
+    check_execution(execution)
+    check_network(model)
+    check_images(x)
+    check_labels(x, y)
     scene = set_scene(model, x, y, sample_ids, assault=assault, execution=execution)
     radii = [None] if grid is None else [float(radius) for radius in grid]
     ledger = Ledger(scene, radii)
@@ -118,7 +126,7 @@ def trajectories(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
-    sample_ids: Tensor | None,
+    sample_ids: Tensor | Sequence[int] | None,
     *,
     assault: Assault,
     threat: ThreatModel,
@@ -138,22 +146,13 @@ def trajectories(
     return table.cpu()
 
 
-def check_parameters(entry: Entry[AttackInfo], params: Mapping[str, object]) -> None:
-    """Raise ConfigError if `params` names something that the attack does not have."""
-    known = list(entry.parameters())
-    for name in params:
-        if name not in known:
-            has = f"It has: {', '.join(known)}" if known else "It has none"
-            raise ConfigError(f"{entry.name} has no parameter {name!r}; {nearest(name, known)}{has}")
-
-
 def check_assault(assault: Assault, threat: ThreatModel, grid: Sequence[Radius] | None) -> None:
     """Raise ConfigError for an attack that cannot do what is asked: norm, radius, goal, parameters."""
     entry = assault.entry
     check_parameters(entry, assault.params)
     check_goal(assault.goal)
-    if assault.budget is not None and assault.budget < 1:
-        raise ConfigError(f"budget must be at least 1 pass per sample, got {assault.budget}")
+    check_seed(assault.seed)
+    check_count("budget", assault.budget)
     if assault.goal != "untargeted" and not entry.can_target:
         raise ConfigError(f"{entry.name} cannot be targeted: its goal must be untargeted, got {assault.goal!r}")
     if threat.norm not in entry.info.norms:
@@ -165,16 +164,30 @@ def check_assault(assault: Assault, threat: ThreatModel, grid: Sequence[Radius] 
         threat.at(float(radius))
 
 
-def check_images(x: Tensor, y: Tensor, threat: ThreatModel) -> None:
-    """Raise ConfigError for images or labels that no attack may be given."""
-    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
-        raise ConfigError(f"x and y must be torch tensors, got {type(x).__name__} and {type(y).__name__}")
-    if x.dim() != 4 or x.dtype != torch.float32:
-        raise ConfigError(f"x must be float32 images (B, C, H, W), got {x.dtype} of shape {tuple(x.shape)}")
+def check_execution(execution: Execution) -> None:
+    """Raise ConfigError for a device that is not there, and for a precision or a micro-batch that cannot be."""
+    if execution.device is not None:
+        choose_device(execution.device)
+    if execution.precision not in get_args(Precision):
+        raise ConfigError(f"precision must be {' or '.join(get_args(Precision))}, got {shown(execution.precision)}")
+    check_count("micro_batch", execution.micro_batch)
+
+
+def check_labels(x: Tensor, y: object) -> None:
+    """Raise ConfigError unless y holds a label for each of the images x (B, C, H, W)."""
+    if not isinstance(y, Tensor):
+        raise ConfigError(f"y must be a torch tensor of int64 labels, got {type(y).__name__}")
     if y.shape != x.shape[:1] or y.dtype != torch.int64:
         raise ConfigError(f"y must be int64 labels ({len(x)},), got {y.dtype} of shape {tuple(y.shape)}")
-    if len(x) and not (float(x.min()) >= threat.low and float(x.max()) <= threat.high):
-        raise ConfigError(
-            f"images must lie in [{threat.low:g}, {threat.high:g}], got [{float(x.min()):g}, {float(x.max()):g}]; "
-            "divide by 255, and put the normalisation inside the model"
-        )
+
+
+def _method(attack: object) -> Entry[AttackInfo]:
+    """The attack or control of that name, or that this function is."""
+    if isinstance(attack, str):
+        return attack_or_control(attack)
+    entries: list[Entry[AttackInfo]] = [*ATTACKS, *CONTROLS]
+    for entry in entries:
+        if entry.function is attack:
+            return entry
+    given = getattr(attack, "__name__", shown(attack))
+    raise ConfigError(f"attack must be a name or a function registered with @attack, got {given}")

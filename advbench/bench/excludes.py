@@ -9,8 +9,8 @@ from advbench.bench.entries import DefenseChoice
 from advbench.bench.goals import GOALS
 from advbench.bench.jobs import Choice
 from advbench.bench.model_entries import ModelChoice
-from advbench.bench.parameters import read_value, unknown
-from advbench.bench.sections import each, read_norm, word
+from advbench.bench.parameters import read_value
+from advbench.bench.sections import each, read_norm, unknown, word
 from advbench.bench.yaml_loader import Node
 from advbench.registry import ATTACKS, CONTROLS, nearest
 from advbench.types import ConfigError, Json, norm_name
@@ -90,8 +90,12 @@ def _values(key: str, node: Node, owner: Node, candidates: Sequence[Choice]) -> 
     raise unknown(node, owner, "key", key, [*NAMES, "because", *known])
 
 
-def refuse_idle(rules: Sequence[Exclude], used: set[str]) -> None:
-    """Raise ConfigError on a rule that matched no cell: it says something else than its author means."""
+def refuse_idle(rules: Sequence[Exclude], cells: Sequence[tuple[Mapping[str, str], Mapping[str, Json]]]) -> None:
+    """Raise ConfigError on a rule that matches none of `cells`: it says something else than its author means.
+
+    cells: names and parameters of every combination of the matrix. Also of those that are skipped for another reason: a
+    rule for them is needless, but it leaves out what it says.
+    """
     for rule in rules:
-        if rule.place not in used:
+        if not any(rule.matches(names, params) for names, params in cells):
             raise ConfigError(f"{rule.place} matches no cell")

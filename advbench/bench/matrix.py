@@ -39,20 +39,21 @@ def expand(matrix: Matrix) -> Plan:
     values that an attack or a training refuses.
     """
     setting = read_setting(matrix)
-    pairs, skips = _applicable(_methods(matrix), matrix.threats)
+    methods, tested = _methods(matrix), subjects(setting)
+    pairs, skips = _applicable(methods, matrix.threats)
     jobs: dict[str, Job] = {}
-    rules_used: set[str] = set()
-    for subject in subjects(setting):
+    for subject in tested:
         if subject.recipe is None:
             skips.append(Skip(subject.labels, subject.reason))
-        found = [_job(setting, subject, method, threat, rules_used) for method, threat in pairs]
+        found = [_job(setting, subject, method, threat) for method, threat in pairs]
         skips.extend(skip for skip in found if isinstance(skip, Skip) and subject.recipe is not None)
         for job in sorted((job for job in found if isinstance(job, Job)), key=passes):
             if job.cell.key in jobs:
                 twin = " / ".join(jobs[job.cell.key].labels.values())
                 skips.append(Skip(job.labels, f"the same cell as {twin}"))
             jobs.setdefault(job.cell.key, job)
-    refuse_idle(matrix.exclude, rules_used)
+    everything = [(subject, method, threat) for subject in tested for method in methods for threat in matrix.threats]
+    refuse_idle(matrix.exclude, [(_names(*cell), cell[1].choice.params) for cell in everything])
     rehearse_attacks(jobs.values(), matrix.path)
     return Plan(matrix, tuple(jobs.values()), tuple(skips), setting.sample_ids)
 
@@ -99,12 +100,17 @@ def _method_labels(method: Method, threat: Threat) -> dict[str, str]:
     return {"attack": method.label, "goal": method.choice.goal, "norm": norm_name(threat.norm)}
 
 
-def _job(setting: Setting, subject: Subject, method: Method, threat: Threat, rules_used: set[str]) -> Job | Skip:
-    """The cell of this combination, or why it is left out; adds the exclude rules that matched to `rules_used`."""
+def _names(subject: Subject, method: Method, threat: Threat) -> dict[str, str]:
+    """What the rules of `exclude` may ask of a cell beside its parameters."""
+    labels = {**subject.labels, **_method_labels(method, threat)}
+    return {**labels, "attack": method.choice.name, "model": subject.model.label, "defense": subject.defense.name}
+
+
+def _job(setting: Setting, subject: Subject, method: Method, threat: Threat) -> Job | Skip:
+    """The cell of this combination, or why it is left out."""
     choice, labels = method.choice, {**subject.labels, **_method_labels(method, threat)}
-    names = {**labels, "attack": choice.name, "model": subject.model.label, "defense": subject.defense.name}
+    names = _names(subject, method, threat)
     rules = [rule for rule in setting.matrix.exclude if rule.matches(names, choice.params)]
-    rules_used.update(rule.place for rule in rules)
     if rules:
         return Skip(labels, f"excluded: {rules[0].because}")
     if subject.recipe is None:

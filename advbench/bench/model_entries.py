@@ -12,8 +12,8 @@ from typing import Literal, cast
 
 from advbench.bench.belonging import entry_of
 from advbench.bench.entries import named, no_such
-from advbench.bench.parameters import content_of, expand_parameters, resolve_path, unknown
-from advbench.bench.sections import each, word
+from advbench.bench.parameters import content_of, expand_parameters, resolve_path
+from advbench.bench.sections import each, unknown, word
 from advbench.bench.yaml_loader import Node, placing
 from advbench.defenses.substitute import substitute as from_labels
 from advbench.models.load import comes_trained

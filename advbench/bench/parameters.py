@@ -6,30 +6,25 @@ function is called (`arguments`). A file travels as {"path", "sha256"}, an infin
 
 from __future__ import annotations
 
-import collections.abc
 import functools
 import hashlib
 import inspect
 import itertools
 import math
 import types
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Union, get_args, get_origin
+from typing import Literal, get_args
 
-from torch import Tensor, nn
-
+from advbench.bench.sections import unknown
 from advbench.bench.yaml_loader import Node
+from advbench.core.annotations import SEQUENCES, describe, kind_of, members, options
 from advbench.registry import ATTACKS, AttackInfo, Entry, nearest
-from advbench.types import ConfigError, Json, content_key
+from advbench.types import Json, content_key
 
 # Reads one entry that is no plain value (a model, an attack) into all points of its axes.
 Special = Callable[[Node], "list[Json]"]
-
-_SEQUENCES = (tuple, list, collections.abc.Sequence)
-_UNIONS = (Union, types.UnionType)
 
 
 def expand_parameters(
@@ -57,20 +52,13 @@ def expand_parameters(
     return [dict(zip(parameters, point, strict=True)) for point in itertools.product(*axes)]
 
 
-def unknown(node: Node, owner: Node, what: str, name: str, allowed: Sequence[str]) -> ConfigError:
-    """`FILE:LINE: OWNER has no WHAT 'NAME'; did you mean ...? It has: ...`, at the line of `node`."""
-    near = nearest(name, list(allowed)) or (f"allowed: {', '.join(sorted(allowed))}" if allowed else "it takes none")
-    place = owner.path or "a matrix"
-    return ConfigError(f"{node.file}:{node.line}: {place} has no {what} {name!r}; {near.strip()}")
-
-
 def alternatives(node: Node, parameter: inspect.Parameter, specials: Mapping[object, Special]) -> list[Json]:
     """The points of the axis at `node`: the values of a list, or the one value."""
     annotation = parameter.annotation
-    members = _members(annotation)
-    special = next((specials[_kind(member)] for member in members if _kind(member) in specials), None)
+    kinds = [kind_of(member) for member in members(annotation)]
+    special = next((specials[kind] for kind in kinds if kind in specials), None)
     items = node.value if isinstance(node.value, tuple) else None
-    takes_list = any(_kind(member) in _SEQUENCES for member in members)
+    takes_list = any(kind in SEQUENCES for kind in kinds)
     # Where the parameter is itself a list, only a list of lists is an axis.
     if items is not None and (not takes_list or any(isinstance(item.value, tuple) for item in items)):
         if not items:
@@ -94,17 +82,17 @@ def _is_negative(default: object) -> bool:
 
 def read_value(node: Node, annotation: object) -> Json:
     """The value at `node` if it fits `annotation`; else ConfigError."""
-    for member in _members(annotation):
+    for member in members(annotation):
         for value in _fitting(node, member):
             return value
-    near = nearest(node.text, [str(option) for option in _options(annotation)])
+    near = nearest(node.text, [str(option) for option in options(annotation)])
     raise node.error(f"must be {describe(annotation)}, got {node.kind}" + (f"; {near.strip()}" if near else ""))
 
 
 def _fitting(node: Node, annotation: object) -> Iterator[Json]:
     """The value at `node` as `annotation`, if it is one: none or one item."""
     value = node.value
-    match _kind(annotation), value:
+    match kind_of(annotation), value:
         case (types.NoneType, None):
             yield None
         case (kind, bool() as claim) if kind is bool:
@@ -119,7 +107,7 @@ def _fitting(node: Node, annotation: object) -> Iterator[Json]:
             yield file_json(resolve_path(node, text))
         case (kind, bool() | int() | str() as option) if kind is Literal:
             yield from (option for known in get_args(annotation) if known == option and type(known) is type(option))
-        case (kind, tuple() as items) if kind in _SEQUENCES:
+        case (kind, tuple() as items) if kind in SEQUENCES:
             yield _sequence(node, items, annotation)
 
 
@@ -201,7 +189,7 @@ def argument(value: Json, annotation: object) -> object:
         case {"name": str(name), "params": Mapping() as params}:
             entry = ATTACKS[name]
             return functools.partial(entry.function, **arguments(entry, params))
-        case "inf" | "-inf" if float in _members(annotation):
+        case "inf" | "-inf" if float in members(annotation):
             return float(value)
         case list() | tuple():
             return tuple(argument(item, float) if item in ("inf", "-inf") else argument(item, str) for item in value)
@@ -225,44 +213,3 @@ def content_of(path: Path) -> str:
         return content_key([[file.relative_to(path).as_posix(), file.stat().st_size] for file in files])
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def describe(annotation: object) -> str:
-    """What a value must be, in words: "an integer", "one of ce, dlr", "a number or null"."""
-    return " or ".join(dict.fromkeys(_word(member) for member in _members(annotation)))
-
-
-def _word(annotation: object) -> str:
-    kind = _kind(annotation)
-    if kind is Literal:
-        return "one of " + ", ".join(str(option) for option in get_args(annotation))
-    if kind in _SEQUENCES:
-        return "a list of " + ", ".join(describe(member) for member in get_args(annotation) if member is not ...)
-    return _WORDS.get(kind, getattr(annotation, "__name__", str(annotation)))
-
-
-_WORDS: Mapping[object, str] = {
-    types.NoneType: "null",
-    bool: "true or false",
-    int: "an integer",
-    float: "a number",
-    str: "a word",
-    Path: "a file",
-    nn.Module: "a model",
-    Tensor: "a tensor (in Python)",
-    collections.abc.Callable: "an attack",
-}
-
-
-def _members(annotation: object) -> tuple[object, ...]:
-    return get_args(annotation) if get_origin(annotation) in _UNIONS else (annotation,)
-
-
-def _kind(annotation: object) -> object:
-    return types.NoneType if annotation is None else typing.get_origin(annotation) or annotation
-
-
-def _options(annotation: object) -> Iterator[object]:
-    for member in _members(annotation):
-        if _kind(member) is Literal:
-            yield from get_args(member)

@@ -15,6 +15,7 @@ from advbench.core.draws import Draws
 from advbench.core.journal import phase
 from advbench.core.targets import parse_target
 from advbench.registry import SYNTHESES, Entry, SynthesisInfo, nearest
+from advbench.synthesis.picture import fitting_pictures
 from advbench.synthesis.visualize.generator import Generator, train_generator
 from advbench.types import ConfigError, Json
 
@@ -69,14 +70,13 @@ def make(method: str, materials: Materials, params: Mapping[str, Json], *, seed:
     if isinstance(photographs := arguments.get("generator"), Tensor):
         arguments["generator"] = _decoder(photographs, seed)
     try:
-        made = entry.function(**arguments, draws=draws)
-    except RuntimeError as error:
-        if "shapes cannot be multiplied" not in str(error):
+        with fitting_pictures(entry, materials.model, arguments):
+            made = entry.function(**arguments, draws=draws)
+    except ConfigError as error:
+        if "shapes cannot be multiplied" not in str(error.__cause__):
             raise
         # Linear layers behind flattened maps: a network for images of one size.
-        raise ConfigError(
-            f"{method}: the network's last layers want images of one size; give it as --size, or a layer before them"
-        ) from error
+        raise ConfigError(f"{method}: {error}; give the size as --size, or a layer before that one") from error
     assert isinstance(made, Tensor)
     return made
 

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-import torch
 from tqdm import tqdm
 
 from advbench.bench import interrupts
@@ -28,6 +27,8 @@ from advbench.bench.run_cell import Finished, fail, run_cell, stored
 from advbench.bench.selection import select_jobs
 from advbench.bench.stage import CHUNK, Place
 from advbench.bench.status import MATRIX
+from advbench.core.call_checks import check_count, check_value
+from advbench.core.devices import choose_device
 from advbench.registry import nearest
 from advbench.store import StoreError, check_room, sole_writer, write_json
 from advbench.types import ConfigError, Json
@@ -86,9 +87,11 @@ def run(
     workers > 1: as many spawned processes. engine: local or ray. only: see `select_jobs`. samples: instead of the
     matrix's count. chunk: samples between two saves. Raises ConfigError before any work on what cannot be.
     """
+    check_value("matrix", matrix, Path)
+    check_value("results", results, Path)
+    check_value("only", only, str | None)
     for name, number in (("workers", workers), ("samples", samples), ("micro-batch", micro_batch), ("chunk", chunk)):
-        if number is not None and number < 1:
-            raise ConfigError(f"{name} must be at least 1, got {number}")
+        check_count(name, number)
     if engine not in ENGINES:
         raise ConfigError(f"no engine {engine!r}; {nearest(engine, list(ENGINES))}there are: {', '.join(ENGINES)}")
     target, store = choose_device(device), Path(results).resolve()
@@ -113,15 +116,6 @@ def run(
             print(f"Error: {error}", file=sys.stderr)
             return Tally(place.folder, len(jobs), tuple(cells), blocked=True)
     return Tally(place.folder, len(jobs), tuple(cells))
-
-
-def choose_device(name: str) -> str:
-    """ "cpu" or "cuda"; "auto" is the GPU if there is one. Raises ConfigError on anything else."""
-    there = torch.cuda.is_available()
-    devices = {"cpu": "cpu", "auto": "cuda" if there else "cpu"} | ({"cuda": "cuda"} if there else {})
-    if name not in devices:
-        raise ConfigError(f"no device {name!r} here; there are: {', '.join(devices)}")
-    return devices[name]
 
 
 def _with_count(matrix: Matrix, count: int | None) -> Matrix:

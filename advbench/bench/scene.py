@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from advbench.bench.goals import targets
 from advbench.bench.judge import Verdict, judge
+from advbench.core.call_checks import sample_numbers
+from advbench.core.devices import choose_device
 from advbench.core.draws import Draws
 from advbench.core.gradients import in_pieces
 from advbench.core.losses import margin
@@ -18,6 +20,7 @@ from advbench.core.marks import collecting
 from advbench.core.norms import LENGTHS
 from advbench.models.predict import predict
 from advbench.models.prepare import Precision, Prepared, prepare
+from advbench.models.refusal import naming_refusals
 from advbench.models.watch import Watched
 from advbench.registry import CONTROLS, Access, AttackInfo, Entry
 from advbench.types import ConfigError, ThreatModel
@@ -84,20 +87,22 @@ class Scene:
 
 
 def set_scene(
-    model: nn.Module, x: Tensor, y: Tensor, sample_ids: Tensor | None, *, assault: Assault, execution: Execution
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    sample_ids: Tensor | Sequence[int] | None,
+    *,
+    assault: Assault,
+    execution: Execution,
 ) -> Scene:
     """Look at the clean samples, choose the targets and make the model fast to attack."""
-    place = torch.device(execution.device) if execution.device else x.device
+    place = torch.device(choose_device(execution.device)) if execution.device else x.device
     x, y, model = x.to(place), y.to(place), model.to(place)
-    ids = torch.arange(len(x)) if sample_ids is None else torch.as_tensor(sample_ids, dtype=torch.int64)
-    draws = Draws(assault.seed, ids.to(place))
-    full = prepare(model, x, micro_batch=execution.micro_batch)
-    prepared: dict[Precision, Prepared] = {"float32": full}
-    if execution.precision != "float32":
-        prepared[execution.precision] = prepare(model, x, precision=execution.precision, micro_batch=full.micro_batch)
-    params = {name: _ready(value, x) for name, value in assault.params.items()}
+    draws = Draws(assault.seed, sample_numbers(sample_ids, len(x)).to(place))
+    prepared, logits = _looked_at(model, x, execution)
+    size = prepared["float32"].micro_batch
+    params = {name: _ready(name, value, x) for name, value in assault.params.items()}
     helpers = [value.micro_batch for value in params.values() if isinstance(value, Prepared)]
-    logits = predict(model, x, batch=full.micro_batch)
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < logits.shape[1]:
         raise ConfigError(f"labels must lie in 0 .. {logits.shape[1] - 1}, got {int(y.min())} .. {int(y.max())}")
     return Scene(
@@ -112,8 +117,22 @@ def set_scene(
         margin_clean=margin(logits, y),
         prepared=prepared,
         precision=execution.precision,
-        micro_batch=min([full.micro_batch, *helpers]),
+        micro_batch=min([size, *helpers]),
     )
+
+
+def _looked_at(model: nn.Module, x: Tensor, execution: Execution) -> tuple[Mapping[Precision, Prepared], Tensor]:
+    """The model made fast in each precision that is needed, and its logits (B, K). ConfigError if it gives none."""
+    precision, size = execution.precision, execution.micro_batch
+    with naming_refusals(model, x, logits=True):
+        full = prepare(model, x, micro_batch=size)
+        prepared: dict[Precision, Prepared] = {"float32": full}
+        if precision != "float32":
+            prepared[precision] = prepare(model, x, precision=precision, micro_batch=full.micro_batch)
+        logits = predict(model, x, batch=full.micro_batch)
+        if logits.dim() != 2:
+            raise ValueError(f"logits of shape {tuple(logits.shape)}")
+    return prepared, logits
 
 
 def strike(scene: Scene, rows: Tensor, threat: ThreatModel, reach: Sequence[float] = ()) -> tuple[Verdict, Watched]:
@@ -186,6 +205,9 @@ def stay(scene: Scene, rows: Tensor) -> Verdict:
     )
 
 
-def _ready(value: object, x: Tensor) -> object:
+def _ready(name: str, value: object, x: Tensor) -> object:
     """A model among the parameters, made fast like the victim; anything else as it is."""
-    return prepare(value.to(x.device), x) if isinstance(value, nn.Module) else value
+    if not isinstance(value, nn.Module):
+        return value
+    with naming_refusals(value, x, what=f"the {name}"):
+        return prepare(value.to(x.device), x)

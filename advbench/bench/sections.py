@@ -1,13 +1,34 @@
-"""Reading the plain parts of a matrix: tables with known keys, lists, words, whole numbers, norms, radii."""
+"""Reading the plain parts of a matrix: its keys, tables with known keys, lists, words, whole numbers, norms, radii."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from advbench.bench.parameters import unknown
-from advbench.bench.yaml_loader import Node, placing
-from advbench.types import Radius, norm_of
+from advbench.bench.yaml_loader import Node, load_yaml, placing
+from advbench.registry import nearest
+from advbench.types import ConfigError, Radius, norm_of
+
+KEYS = (
+    *("schema", "question", "seed", "precision", "grid", "budget", "data", "models", "defenses", "threats"),
+    *("attacks", "controls", "explain", "pictures", "exclude"),
+)
+REQUIRED = ("question", "data", "models", "threats")
+
+
+def read_sections(path: Path) -> tuple[Node, Mapping[str, Node]]:
+    """The matrix in the YAML file `path`, and what stands under its keys. Raises ConfigError on keys that are wrong.
+
+    Nothing heavy is imported for it, so that a command can answer a slip of the pen at once.
+    """
+    root = load_yaml(path)
+    sections = table(root, KEYS, REQUIRED)
+    if "attacks" not in sections and "controls" not in sections:
+        raise root.error("needs 'attacks' or 'controls'")
+    if "schema" in sections and sections["schema"].value != 1:
+        raise sections["schema"].error(f"must be 1, got {sections['schema'].kind}")
+    return root, sections
 
 
 def table(node: Node, allowed: Sequence[str], required: Sequence[str] = ()) -> Mapping[str, Node]:
@@ -21,6 +42,13 @@ def table(node: Node, allowed: Sequence[str], required: Sequence[str] = ()) -> M
         if key not in node.value:
             raise node.error(f"needs the key {key!r}")
     return node.value
+
+
+def unknown(node: Node, owner: Node, what: str, name: str, allowed: Sequence[str]) -> ConfigError:
+    """`FILE:LINE: OWNER has no WHAT 'NAME'; did you mean ...? It has: ...`, at the line of `node`."""
+    near = nearest(name, list(allowed)) or (f"allowed: {', '.join(sorted(allowed))}" if allowed else "it takes none")
+    place = owner.path or "a matrix"
+    return ConfigError(f"{node.file}:{node.line}: {place} has no {what} {name!r}; {near.strip()}")
 
 
 def each(node: Node | None) -> tuple[Node, ...]:

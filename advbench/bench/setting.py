@@ -10,6 +10,8 @@ from pathlib import Path
 from advbench.bench.config import Matrix
 from advbench.bench.data_entries import content_of_spec
 from advbench.bench.learned_images import check_images
+from advbench.bench.yaml_loader import naming
+from advbench.datasets.dataset import Dataset
 from advbench.datasets.load import load_dataset
 from advbench.datasets.select import ids_hash, select
 from advbench.types import ConfigError, Json, norm_name
@@ -37,8 +39,13 @@ def read_setting(matrix: Matrix) -> Setting:
     does not exist there."""
     data = matrix.data
     root = None if data.root is None else Path(data.root)
-    dataset = load_dataset(data.name, data.split, root=root, size=data.size)
-    ids = select(dataset, data.count, matrix.seed, data.choose)
+    place = f"{matrix.path}:{matrix.data_line}: data"
+    with naming(place):
+        dataset = load_dataset(data.name, data.split, root=root, size=data.size)
+        ids = select(dataset, data.count, matrix.seed, data.choose)
+    if data.train is not None:
+        with naming(f"{place}.train"):
+            _check_training_part(dataset, load_dataset(data.train, "train", root=root, size=data.size))
     size: dict[str, Json] = {} if data.size is None else {"size": data.size}
     train = data.train or (data.name if _has_training_part(data.name) else None)
     setting = Setting(
@@ -61,6 +68,16 @@ def read_setting(matrix: Matrix) -> Setting:
     for choice in (*matrix.attacks, *matrix.controls):
         check_images(choice, data, setting.shape, f"{matrix.path}:{choice.line}: {choice.name}")
     return setting
+
+
+def _check_training_part(dataset: Dataset, train: Dataset) -> None:
+    """Raise ConfigError if what models are trained on is of another shape than what they are attacked on."""
+    if train.shape != dataset.shape:
+        raise ConfigError(f"its images are {train.shape}, those of the data {dataset.shape}")
+    if int(train.labels.max()) >= len(dataset.classes):
+        raise ConfigError(
+            f"its labels go to {int(train.labels.max())}, the classes of the data are 0 .. {len(dataset.classes) - 1}"
+        )
 
 
 def _has_training_part(spec: str) -> bool:

@@ -13,16 +13,16 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from advbench.bench.belonging import entry_of
 from advbench.bench.config import load_matrix
 from advbench.bench.matrix import expand
 from advbench.bench.recipes import obtain
-from advbench.bench.runner import Tally, choose_device, run
+from advbench.bench.runner import Tally, run
 from advbench.bench.yaml_loader import load_yaml, parse_yaml
+from advbench.core.devices import choose_device
 from advbench.datasets.class_names import class_names
 from advbench.datasets.images import read_image
 from advbench.models.predict import predict
-from advbench.registry import ATTACKS, CONTROLS, DATASETS
+from advbench.registry import CONTROLS, DATASETS, attack_or_control
 from advbench.store import atomic_write, check_room, write_text
 from advbench.types import ConfigError, Json
 
@@ -118,8 +118,9 @@ def _matrix(single: Single, data: Mapping[str, Json]) -> dict[str, Json]:
     """The matrix of one cell. JSON is YAML."""
     kind = "controls" if single.attack in CONTROLS else "attacks"
     if kind == "attacks":
-        entry_of(ATTACKS, single.attack)  # refused here, where the message names both kinds of methods
-    goal: dict[str, Json] = {} if single.goal == "untargeted" else {"goal": single.goal}
+        attack_or_control(single.attack)  # refused here, where the message names both kinds of methods
+    named: Json = int(single.goal) if single.goal.isdecimal() else single.goal  # a class is a number in a matrix
+    goal: dict[str, Json] = {} if single.goal == "untargeted" else {"goal": named}
     threat: dict[str, Json] = {"norm": single.norm} | ({} if single.eps is None else {"eps": [single.eps]})
     weights: dict[str, Json] = {} if single.weights is None else {"weights": str(single.weights.resolve())}
     return {

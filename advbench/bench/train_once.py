@@ -80,12 +80,16 @@ def train_once(request: Request, out: Path, *, device: str = "cpu", progress: bo
 
 def _checked(request: Request) -> DefenseChoice:
     """The defense and the training settings, every default filled in."""
+    if request.defense != "none":
+        info = DEFENSES[request.defense].info  # refused here, where no matrix is spoken of
+        if info.stage == "training" and info.radius and "eps" not in request.params:
+            raise ConfigError(f"{request.defense} needs --eps, the radius to train against, such as 0.3 or 8/255")
     text = json.dumps({request.defense: dict(request.params)})  # JSON is YAML
     try:
         node = parse_yaml(text, _PLACE)
         choices = read_defenses(node, (), node)
     except ConfigError as error:
-        raise ConfigError(re.sub(rf"^{_PLACE}:\d+:[: ]*", "", str(error))) from None
+        raise ConfigError(re.sub(rf"^{_PLACE}:\d+:[: ]*(none\.)?", "", str(error))) from None
     if len(choices) != 1:
         raise ConfigError(f"{request.defense}: one training takes one value for each parameter, not a list")
     if choices[0].stage == "inference":

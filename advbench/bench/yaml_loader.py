@@ -76,10 +76,17 @@ class Node:
 @contextmanager
 def placing(node: Node) -> Iterator[None]:
     """Prefix a ConfigError that comes from elsewhere with the place of `node`."""
+    with naming(f"{node.file}:{node.line}: {node.path}"):
+        yield
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Prefix a ConfigError with its place."""
     try:
         yield
     except ConfigError as problem:
-        raise ConfigError(f"{node.file}:{node.line}: {node.path}: {problem}") from None
+        raise ConfigError(f"{place}: {problem}") from None
 
 
 def load_yaml(path: Path) -> Node:

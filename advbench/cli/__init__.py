@@ -10,6 +10,7 @@ import importlib
 import sys
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from advbench.types import ConfigError
 
@@ -76,7 +77,16 @@ def cli() -> None:
 def main() -> None:
     """Entry point of the `advbench` command."""
     try:
-        cli()
+        sys.exit(cli.main(prog_name="advbench", standalone_mode=False))
+    except NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"Error: {_in_one_line(error)}", err=True)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("Aborted!", err=True)
+        sys.exit(1)
     except ConfigError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
@@ -85,3 +95,11 @@ def main() -> None:
 
         click.echo(f"Error: {error}", err=True)
         sys.exit(2 if isinstance(error, StoreError) else 1)
+
+
+def _in_one_line(error: click.ClickException) -> str:
+    """What is wrong with the words behind `advbench`, with the command it is about and where its help is."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    where = context.command_path if context else "advbench"
+    said = " ".join(error.format_message().split())
+    return f"{where}: {said if said.endswith(('.', '?')) else said + '.'} Help: {where} --help"

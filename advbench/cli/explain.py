@@ -108,7 +108,7 @@ def explain(
     from advbench.bench.asked_scores import asked_scores
     from advbench.bench.explained_images import Source, explained_images
     from advbench.bench.explanation import Question, random_copy, with_layers
-    from advbench.bench.runner import choose_device
+    from advbench.core.devices import choose_device
     from advbench.models.predict import predict
     from advbench.report.comparison_sheet import Looks, Words, comparison_sheet
     from advbench.report.heat_sheet import write_heat_sheet
@@ -209,7 +209,7 @@ def _heads(shown: Shown, logits: Tensor) -> list[str]:
     heads = []
     for chance, guess, label in zip(chances.tolist(), best.tolist(), shown.labels, strict=True):
         truth = "" if label in (None, guess) else f"\nlabelled {shown.classes[label]}"
-        heads.append(f"{shown.classes[guess]} {chance:.0%}{truth}")
+        heads.append(f"{shown.classes[guess]}, {chance:.0%}{truth}")
     return heads
 
 

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from advbench.bench.evaluate import check_assault, check_parameters, evaluate_grid
+from advbench.bench.evaluate import check_assault, evaluate_grid
 from advbench.bench.given import given
 from advbench.bench.scene import Assault, Execution
 from advbench.cli.feature_sources import Pictures, Request, both, chosen_layer, shown
+from advbench.core.call_checks import known_parameters
 from advbench.core.draws import Draws
 from advbench.core.projections import within
 from advbench.core.sampling import on_sphere
@@ -100,7 +101,7 @@ def _strike(request: Request) -> Strike:
     radius = Radius(str(request.eps))
     threat = ThreatModel(norm_of(request.norm), float(radius))
     entry = ATTACKS[str(request.attack)]
-    check_parameters(entry, request.params)
+    known_parameters(entry, request.params)
     params = {name: given(entry.name, entry.parameters()[name], value) for name, value in request.params.items()}
     assault = Assault(entry, params, "untargeted", request.seed)
     check_assault(assault, threat, (radius,))

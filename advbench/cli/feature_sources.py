@@ -133,6 +133,8 @@ def trained_model(
 def both(request: Request) -> tuple[Pictures, nn.Module]:
     """The images of the request and its only model, trained."""
     source = pictures(request)
+    if beyond := [query for query in request.queries if query >= len(source.ids)]:
+        raise ConfigError(f"--queries {beyond[0]}: the images are 0 .. {len(source.ids) - 1}")
     _ = request.model
     return source, trained_model(request, source.shape, len(source.classes))
 

@@ -53,6 +53,8 @@ def numbers(text: str | None, option: str) -> tuple[int, ...]:
         low, _, high = part.strip().partition("-")
         if not low.isdecimal() or (high and not high.isdecimal()):
             raise ConfigError(f"{option} {text}: whole numbers and ranges such as 3,17,40-42 are allowed")
+        if int(high or low) < int(low):
+            raise ConfigError(f"{option} {text}: the range {part.strip()} holds nothing; smaller number first")
         found += range(int(low), int(high or low) + 1)
     return tuple(dict.fromkeys(found))
 
@@ -158,8 +160,6 @@ def _neighbours(request: Request) -> None:
     vectors = features(model, layer, lambda ids: images[ids], source.ids, progress=shown())
     everyone = neighbours(vectors, source.ids, count=count, metric=metric)
     queries = torch.tensor(request.queries or _clear_cases(everyone))
-    if int(queries.max()) >= len(images):
-        raise ConfigError(f"--queries: the images are 0 .. {len(images) - 1}")
     spaces = [
         (f"{layer}\n{metric}", neighbours(vectors, queries, count=count, metric=metric)),
         (f"pixels\n{metric}", neighbours(images, queries, count=count, metric=metric)),

@@ -109,13 +109,16 @@ def features(
 
     from advbench.cli.feature_views import DRAWN, Request, numbers
     from advbench.cli.settings import settings
+    from advbench.registry import ATTACKS
 
+    attacks = [] if attack is None else [ATTACKS[attack]]
     request = Request(
         models=model, weights=weights, dataset=dataset, images=images, samples=samples, size=size, layers=layer,
         channels=numbers(channels, "--channels"), count=count, queries=numbers(queries, "--queries"),
         metric=metric or "l2", scale=scale, pixel_space=pixel_space, perplexity=perplexity or 30.0,
         epochs=epochs or 10, seed=seed, allow_code=allow_code, optimised=optimised, projected=projected,
-        attack=attack, norm=norm or "inf", eps=eps, params=settings(param), out=out or Path("layers"),
+        attack=attack, norm=norm or "inf", eps=eps, params=settings(param, entries=attacks),
+        out=out or Path("layers"),
     )  # fmt: skip
     DRAWN[view](request)
     if view != "layers":

@@ -17,6 +17,9 @@ def plan(matrix: Path, results: Path, as_json: bool, allow_code: bool) -> None:
 
     Nothing is trained or attacked. Exit code 3 if the matrix has no cell to run.
     """
+    from advbench.bench.sections import read_sections
+
+    read_sections(matrix)  # a misspelled key is answered before torch is imported
     import json
 
     from advbench.bench import plan as planning

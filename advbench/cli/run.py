@@ -43,6 +43,9 @@ def run(
     Exit codes: 0 all done, 1 some cells failed, 2 bad usage or matrix, or a disk that is full or closed, 3 nothing
     selected, 130 or 143 interrupted.
     """
+    from advbench.bench.sections import read_sections
+
+    read_sections(matrix)  # a misspelled key is answered before torch is imported
     from advbench.bench.progress import final_lines
     from advbench.bench.runner import run as run_matrix
 

@@ -20,8 +20,8 @@ def show(kind: str, name: str, as_json: bool) -> None:
     """Print what is known about NAME of KIND: its parameters with defaults and types, its paper, its text."""
     import inspect
 
-    from advbench.bench.parameters import describe
     from advbench.cli.kinds import KINDS, facts, kind_of
+    from advbench.core.annotations import describe
 
     table = kind_of(kind)
     entry = KINDS[table][name]

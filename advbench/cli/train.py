@@ -55,8 +55,8 @@ def train(
 
     An interrupted training goes on at its last epoch when the same command is given again.
     """
-    from advbench.bench.runner import choose_device
     from advbench.bench.train_once import Request, train_once
+    from advbench.core.devices import choose_device
 
     named = {"norm": norm, "eps": eps, "epochs": epochs}
     given = settings(params) | {name: value for name, value in named.items() if value is not None}

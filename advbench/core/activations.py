@@ -37,6 +37,15 @@ def module_named(model: nn.Module, layer: str) -> nn.Module:
     raise ConfigError(f"no layer named {layer!r} {about}{nearest(layer, known)}layers: {shown}")
 
 
+def check_reached(model: nn.Module, layers: Sequence[str], seen: Collection[str]) -> None:
+    """Raise ConfigError if one of `layers` is not among those that a pass of the model came to."""
+    for layer in layers:
+        if layer not in seen:
+            others = [name for name in layer_names(model) if name != layer and not name.startswith(f"{layer}.")]
+            hint = f"; {nearest(layer, others).strip()}" if nearest(layer, others) else ""
+            raise ConfigError(f"layer {layer!r} of {type(model).__name__} takes no part in its forward pass{hint}")
+
+
 @contextmanager
 def record(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Inside, each forward pass fills the yielded dict: layer name -> its output, differentiable.
@@ -68,9 +77,7 @@ class Partial:
                 if {layer for layer, _, _ in seen} != set(self.layers):
                     raise
         calls = Counter(layer for layer, _, _ in seen)
-        missing = [layer for layer in self.layers if not calls[layer]]
-        if missing:
-            raise ConfigError(f"layer {missing[0]!r} of {type(model).__name__} takes no part in its forward pass")
+        check_reached(model, self.layers, calls)
         self.calls: Mapping[str, int] = calls
         self.overwritten = {layer for layer, output, version in seen if output._version != version}
 

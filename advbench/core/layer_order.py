@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from advbench.core.activations import check_reached
 from advbench.core.gradients import frozen
-from advbench.types import ConfigError
 
 
 def finishing_order(model: nn.Module, x: Tensor) -> dict[str, tuple[int, ...]]:
@@ -46,8 +46,7 @@ def depth_of(model: nn.Module, layer: str, x: Tensor) -> float:
     for name in finishing_order(model, x):
         weighted += isinstance(modules[name], nn.Conv2d | nn.Linear)
         at = weighted if modules[name] is modules.get(layer) else at
-    if at < 0:
-        raise ConfigError(f"layer {layer!r} of {type(model).__name__} takes no part in its forward pass")
+    check_reached(model, [layer], [layer] if at >= 0 else [])
     return max(at, 1) / max(weighted, 1)
 
 

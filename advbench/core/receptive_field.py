@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from advbench.core.activations import record
+from advbench.core.activations import check_reached, record
 from advbench.core.gradients import frozen
 from advbench.types import ConfigError
 
@@ -58,8 +58,7 @@ def receptive_fields(
         x = torch.full((1, *shape), 2.0, device=device, requires_grad=True)
         with frozen(model), record(model, [layer]) as outputs, _Transparent():
             model(x)
-        if layer not in outputs:
-            raise ConfigError(f"layer {layer!r} of {type(model).__name__} takes no part in its forward pass")
+        check_reached(model, [layer], outputs)
         found: dict[Unit, Box] = {}
         for unit in dict.fromkeys(units):
             found[unit] = field_of(outputs[layer], unit, x, layer)

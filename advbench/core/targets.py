@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from advbench.core.activations import record
+from advbench.core.activations import check_reached, record
 from advbench.types import ConfigError
 
 
@@ -51,19 +51,20 @@ def as_target(y: Explained) -> Target:
 
 def logit(y: Tensor | int) -> Target:
     """The raw score of class y: one for all samples, or (B,) one for each."""
-    return Target(lambda reading: _of_class(reading.output, y, reading.rows), name=f"class:{_named(y)}")
+    pick = _of_class(y)
+    return Target(lambda reading: pick(reading.output, reading.rows), name=f"class:{_named(y)}")
 
 
 def log_probability(y: Tensor | int) -> Target:
     """log softmax of the scores at class y: its gradient is that of the score minus what the other classes gain."""
-    return Target(
-        lambda reading: _of_class(reading.output.log_softmax(1), y, reading.rows), name=f"log_prob:{_named(y)}"
-    )
+    pick = _of_class(y)
+    return Target(lambda reading: pick(reading.output.log_softmax(1), reading.rows), name=f"log_prob:{_named(y)}")
 
 
 def probability(y: Tensor | int) -> Target:
     """softmax of the scores at class y. Its gradient vanishes where the model is sure."""
-    return Target(lambda reading: _of_class(reading.output.softmax(1), y, reading.rows), name=f"prob:{_named(y)}")
+    pick = _of_class(y)
+    return Target(lambda reading: pick(reading.output.softmax(1), reading.rows), name=f"prob:{_named(y)}")
 
 
 def unit(layer: str, channel: int, place: Place = "mean") -> Target:
@@ -110,9 +111,7 @@ def scores(model: nn.Module, z: Tensor, target: Target, rows: Tensor) -> Tensor:
         return target.read(Reading(model(z), {}, rows))
     with record(model, target.layers) as layers:
         output = model(z)
-    missing = [layer for layer in target.layers if layer not in layers]
-    if missing:
-        raise ConfigError(f"layer {missing[0]!r} of {type(model).__name__} takes no part in its forward pass")
+    check_reached(model, target.layers, layers)
     return target.read(Reading(output, layers, rows))
 
 
@@ -159,12 +158,18 @@ def _parse_term(term: str, text: str) -> Target:
     return unit(layer, channel, place)
 
 
-def _of_class(values: Tensor, y: Tensor | int, rows: Tensor) -> Tensor:
-    if isinstance(y, Tensor):
-        return values.gather(1, y[rows][:, None])[:, 0]
-    if not 0 <= y < values.shape[1]:
-        raise ConfigError(f"class {y}: the model's classes are 0 .. {values.shape[1] - 1}")
-    return values[:, y]
+def _of_class(y: Tensor | int) -> Callable[[Tensor, Tensor], Tensor]:
+    """From values (A, K) and rows (A,) to those of class y. ConfigError, at the first pass, if it is none of the K."""
+    # Read here, once: in each pass it would mean to wait for a GPU.
+    asked = y.tolist() if isinstance(y, Tensor) else [y]
+    low, high = min(asked, default=0), max(asked, default=0)
+
+    def pick(values: Tensor, rows: Tensor) -> Tensor:
+        if low < 0 or high >= values.shape[1]:
+            raise ConfigError(f"class {min(low, 0) or high}: the model's classes are 0 .. {values.shape[1] - 1}")
+        return values.gather(1, y[rows][:, None])[:, 0] if isinstance(y, Tensor) else values[:, y]
+
+    return pick
 
 
 def _of_channel(output: Tensor, layer: str, channel: int, place: Place) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from advbench.core.call_checks import check_count, check_seed, check_value
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.select import Choose, select
 from advbench.registry import DATASETS
@@ -21,6 +22,7 @@ def load_dataset(
     root: where downloads are kept; else the folder in ADVBENCH_DATA, else ~/.cache/advbench. size: pixels of one side
     where the reader resizes (folder, imagenet). Raises ConfigError if the spec, the split or the files are wrong.
     """
+    check_value("spec", spec, str)
     name, _, rest = spec.strip().partition(":")
     path, _, labels_of = rest.rpartition("#") if "#" in rest else (rest, "", "")
     entry = DATASETS[name]
@@ -53,6 +55,9 @@ def load_samples(
 
     Chosen by `select`: stratified by class and seeded. Raises ConfigError as `load_dataset` and `select` do.
     """
+    check_value("dataset", dataset, str | Dataset)
+    check_count("count", count)
+    check_seed(seed)
     source = load_dataset(dataset, split) if isinstance(dataset, str) else dataset
     ids = select(source, count, seed, choose)
     return source.images(ids), source.labels[ids]

@@ -75,6 +75,8 @@ def _classes(arrays: Arrays, labels_of: str, file: Path) -> tuple[str, ...]:
     if labels_of:
         return class_names(labels_of)
     if "classes" in arrays:
+        if arrays["classes"].ndim != 1:
+            raise ConfigError(f"npz:{file}: classes must be names (K,), got shape {arrays['classes'].shape}")
         return tuple(str(name) for name in arrays["classes"])
     labels = arrays["labels"]
     if not np.issubdtype(labels.dtype, np.integer) or not labels.size:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from advbench.core.activations import record
+from advbench.core.activations import check_reached, record
 from advbench.core.gradients import frozen, piece_size
 from advbench.core.layer_order import finishing_order
 from advbench.types import ConfigError
@@ -55,9 +55,7 @@ def _distances(model: nn.Module, x: Tensor, x_adv: Tensor, names: Sequence[str])
         model(x)
     with record(model, names) as changed:
         model(x_adv)
-    missing = [name for name in names if name not in clean]
-    if missing:
-        raise ConfigError(f"layer {missing[0]!r} of {type(model).__name__} takes no part in its forward pass")
+    check_reached(model, names, clean)
     found = [_between(clean[name].flatten(1).double(), changed[name].flatten(1).double()) for name in names]
     relative, cosine = zip(*found, strict=True)
     return torch.stack(relative), torch.stack(cosine)

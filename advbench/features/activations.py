@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from advbench.core.activations import record
+from advbench.core.activations import check_reached, record
 from advbench.core.gradients import frozen
 from advbench.types import ConfigError
 
@@ -28,8 +28,7 @@ def activations(model: nn.Module, x: Tensor, layer: str) -> Tensor:
     """What `layer` puts out for x (B, C, H, W): (B, ...), without graph. Raises ConfigError for an unknown layer."""
     with torch.no_grad(), frozen(model), record(model, [layer]) as outputs:
         model(x)
-    if layer not in outputs:
-        raise ConfigError(f"layer {layer!r} of {type(model).__name__} takes no part in its forward pass")
+    check_reached(model, [layer], outputs)
     return outputs[layer]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from advbench.core.gradients import frozen
+from advbench.models.refusal import naming_refusals
 from advbench.types import ConfigError
 
 SAMPLES = 4  # enough to see a shape and a softmax, cheap for any model
@@ -20,21 +23,24 @@ def check_model(model: nn.Module, x: Tensor, classes: int) -> None:
     """
     images = x[:SAMPLES]
     check_images(images)
+    if not len(images):
+        raise ConfigError(f"images must be (B, C, H, W) with B >= 1, got shape {tuple(x.shape)}")
     devices = [images.device] if images.is_cuda else []  # naming none would start CUDA for a model on the CPU
-    with frozen(model), torch.random.fork_rng(devices), torch.no_grad():
-        try:
-            logits = model(images)
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise ConfigError(f"the model does not take images {tuple(x.shape[1:])}: {error}") from error
+    with naming_refusals(model, images), frozen(model), torch.random.fork_rng(devices), torch.no_grad():
+        logits = model(images)
     _check_logits(logits, len(images), classes)
 
 
-def check_images(x: Tensor) -> None:
-    """Raise ConfigError unless x (B, C, H, W) holds at least one image, float32, finite, in [0, 1]."""
-    if x.ndim != 4 or len(x) == 0:
-        raise ConfigError(f"images must be (B, C, H, W) with B >= 1, got shape {tuple(x.shape)}")
-    if x.dtype != torch.float32:
+def check_images(x: object, *, dtypes: Sequence[torch.dtype] = (torch.float32,)) -> None:
+    """Raise ConfigError unless x holds images (B, C, H, W) of one of these types, finite, in [0, 1]; B may be 0."""
+    if not isinstance(x, Tensor):
+        raise ConfigError(f"images must be a torch tensor (B, C, H, W), got {type(x).__name__}")
+    if x.ndim != 4:
+        raise ConfigError(f"images must be (B, C, H, W), got shape {tuple(x.shape)}")
+    if x.dtype not in dtypes:
         raise ConfigError(f"images must be float32 in [0, 1], got {x.dtype}")
+    if not x.numel():
+        return
     low, high = x.min().item(), x.max().item()
     if not (low >= 0 and high <= 1):
         raise ConfigError(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.models.load import load_model
+from advbench.models.refusal import asked
 from advbench.models.sequential import names_weights, read_entry
 from advbench.models.torchvision import check_classes
 from advbench.models.weights import load_weights
@@ -42,7 +43,7 @@ def check_fits(
     build = partial(load_model, name, shape=shape, classes=classes, params=bare)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the networks' own come again when they are built to be used
-        model, problem = _asked(build, shape, classes)
+        model, problem = _built(build, shape, classes)
         if problem:
             raise ConfigError(problem)
         file = weights or _listed_weights(name, params)
@@ -50,7 +51,7 @@ def check_fits(
             load_weights(model, file)  # on meta, names and shapes are compared and nothing is copied
 
 
-def _asked(build: Callable[[], nn.Module], shape: tuple[int, int, int], classes: int) -> tuple[nn.Module, str]:
+def _built(build: Callable[[], nn.Module], shape: tuple[int, int, int], classes: int) -> tuple[nn.Module, str]:
     """The network, on the meta device if that will do, and why it does not fit, or ""."""
     try:
         with torch.device("meta"):
@@ -67,14 +68,10 @@ def _asked(build: Callable[[], nn.Module], shape: tuple[int, int, int], classes:
 
 def _refusal(model: nn.Module, images: Tensor, classes: int) -> str:
     """Why the network does not fit, or ""."""
-    try:
-        with torch.no_grad():
-            logits = model(images)
-    except (RuntimeError, ValueError, TypeError) as error:
-        return f"the model does not take images {tuple(images.shape[1:])}: {error}"
-    if isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[1] != classes:
+    logits, problem = asked(model, images)
+    if not problem and isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[1] != classes:
         return f"the model gives {logits.shape[1]} logits per image, the data has {classes} classes"
-    return ""
+    return problem
 
 
 def _listed_weights(name: str, params: Mapping[str, object]) -> Path | None:

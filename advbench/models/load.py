@@ -9,10 +9,12 @@ from pathlib import Path
 
 from torch import nn
 
+from advbench.core.annotations import fits
+from advbench.core.call_checks import check_count, check_seed, check_value
 from advbench.models import timm, torchvision
 from advbench.models.sequential import names_weights, read_entry
 from advbench.models.spec import Spec, parse_spec
-from advbench.models.weights import load_weights
+from advbench.models.weights import WeightShapeError, load_weights
 from advbench.registry import DATASETS, MODELS, Entry, ModelInfo, nearest
 from advbench.types import ConfigError
 
@@ -60,6 +62,8 @@ def load_model(
     allow_code: lets `python:module:function` run. Raises ConfigError before anything is built if the request makes no
     sense, and if weights do not fit.
     """
+    check_value("dataset", dataset, str | None)
+    check_seed(seed)
     request = _request(spec, weights, params)
     arguments = dict(request.params)
     if "allow_code" in inspect.signature(request.entry.function).parameters:
@@ -69,8 +73,17 @@ def load_model(
     if not isinstance(model, nn.Module):
         raise TypeError(f"{request.entry.name} returned {type(model).__name__}, not an nn.Module")
     if request.file is not None:
-        load_weights(model, request.file)
+        _fill(model, request.file, sizes)
     return model.eval()
+
+
+def _fill(model: nn.Module, file: Path, sizes: Mapping[str, object]) -> None:
+    """Load the weights in `file`. An error of their sizes says for which data the model was built."""
+    try:
+        load_weights(model, file)
+    except WeightShapeError as error:
+        asked = [f"{'images' if name == 'shape' else name} {value}" for name, value in sizes.items()]
+        raise ConfigError(f"{error} (built for {', '.join(asked) or 'its own default sizes'})") from None
 
 
 def comes_trained(spec: str, *, weights: str | Path | None = None, params: Mapping[str, object] | None = None) -> bool:
@@ -87,6 +100,8 @@ def comes_trained(spec: str, *, weights: str | Path | None = None, params: Mappi
 
 
 def _request(spec: str, weights: str | Path | None, params: Mapping[str, object] | None) -> _Request:
+    check_value("spec", spec, str)
+    check_value("params", params, Mapping | None)
     parsed = parse_spec(spec)
     entry = MODELS[parsed.name]
     given = {**_positional(entry, parsed), **_checked(entry, params or {})}
@@ -170,8 +185,7 @@ def _sizes(
         if name not in sizes and signature[name].default is inspect.Parameter.empty:
             origin = f"the dataset {dataset!r} does not fix it" if dataset else "give dataset=, or shape= and classes="
             raise ConfigError(f"{entry.name} needs the {name} of its data: {origin}")
-    if shape is not None and (len(shape) != 3 or min(shape) < 1):
-        raise ConfigError(f"shape must be (C, H, W), got {shape}")
-    if classes is not None and classes < 1:
-        raise ConfigError(f"classes must be at least 1, got {classes}")
+    if shape is not None and not (fits(shape, tuple[int, int, int]) and min(shape) >= 1):
+        raise ConfigError(f"shape must be (C, H, W), whole numbers of at least 1, got {shape}")
+    check_count("classes", classes)
     return sizes

@@ -26,6 +26,10 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # of DataParallel, torch
 COUNTER = "num_batches_tracked"  # older checkpoints lack it, and inference does not use it
 
 
+class WeightShapeError(ConfigError):
+    """The names are the model's, a shape is not: it may have been built for other images or classes."""
+
+
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Fill `model` in place from a .safetensors, .pt or .pth file, strictly: every key, every shape.
 
@@ -156,7 +160,7 @@ def _check_fit(given: Mapping[str, object], own: Mapping[str, Tensor], path: Pat
         if not isinstance(value, Tensor):
             raise ConfigError(f"weights {path}: {key} is no tensor but {type(value).__name__}")
         if value.shape != own[key].shape:
-            raise ConfigError(
+            raise WeightShapeError(
                 f"weights {path}: {key} has shape {tuple(value.shape)}, the model wants {tuple(own[key].shape)}"
             )
         if value.is_floating_point() != own[key].is_floating_point():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from advbench.core.call_checks import check_count, check_seed, check_value, shown
 from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry
 from advbench.testing.laws import LAWS
 from advbench.testing.promises import PROMISES
@@ -40,8 +41,15 @@ def check_attack(
     info: what the attack declares (default: its entry in the registry). params: keyword arguments for a given victim
     (a substitute, say). A declared ratio is held to: success, untargeted and targeted, wherever eps is that many times
     the closed-form distance (two classes), and any target reached with a large radius. shape (C, H, W), classes, batch
-    and seed make the problems. Raises ConfigError if nothing declares the attack.
+    and seed make the problems. Raises ConfigError if nothing declares the attack, and for sizes that cannot be.
     """
+    if not callable(attack):
+        raise ConfigError(f"check_attack takes an attack's function, not its name; got {shown(attack)}")
+    check_value("info", info, AttackInfo | None)
+    check_value("shape", shape, tuple[int, int, int])
+    for name, number in (("classes", classes), ("batch", batch)):
+        check_count(name, number)
+    check_seed(seed)
     declared = info or _declared(attack)
     for norm in declared.norms:
         trial = Trial(

@@ -17,6 +17,7 @@ from tests.attributions.cam_nets import Means, class_map_net, flat_net, pictures
 @settings(deadline=None, max_examples=30)
 def test_for_a_constant_gradient_the_weight_is_hw_g_by_2_plus_g_sum(weight: float, height: int, width: int) -> None:
     """Also for gradients whose square would vanish beside a constant put into the denominator."""
+    weight = float(torch.tensor(weight))  # as the network holds it, in float32
     model = Means(torch.tensor([[weight, 0.0]])).double()
     x = pictures(2, (1, height, width), torch.float64)
     cells = height * width

@@ -230,10 +230,40 @@ def test_no_samples_give_no_rows(net: nn.Module) -> None:
         ({"threat": ThreatModel(0, 3)}, "does not work in l0"),
         ({"threat": ThreatModel(math.inf, None)}, "needs a radius"),
         ({"x": torch.full((2, 1, 8, 8), 3.0)}, r"images must lie in \[0, 1\]"),
-        ({"x": torch.zeros(2, 64)}, "must be float32 images"),
+        ({"x": torch.zeros(2, 64)}, r"images must be \(B, C, H, W\), got shape \(2, 64\)"),
         ({"y": torch.zeros(3, dtype=torch.int64)}, "must be int64 labels"),
         ({"y": torch.tensor([0, 9])}, r"labels must lie in 0 \.\. 4"),
-        ({"x": torch.zeros(2, 1, 8, 8).numpy()}, "must be torch tensors"),
+        ({"x": torch.zeros(2, 1, 8, 8).numpy()}, "must be a torch tensor"),
+        ({"y": [0, 1]}, "y must be a torch tensor of int64 labels, got list"),
+        (
+            {"x": torch.zeros(2, 3, 8, 8)},
+            r"does not take images \(3, 8, 8\): .* takes 1 channel and gets 3",
+        ),
+        ({"x": torch.zeros(2, 1, 9, 9)}, r"does not take images \(1, 9, 9\): .* takes \d+ values and gets \d+"),
+        ({"device": "gpu"}, "no device 'gpu' here; there are: cpu, auto"),
+        ({"attack": None}, "attack must be a name or a function registered with @attack, got None"),
+        ({"attack": lambda: None}, "registered with @attack, got <lambda>"),
+        ({"attack": "saliency"}, "'saliency' is an attribution, not an attack"),
+        ({"attack": "random_spher"}, "did you mean 'random_sphere'"),
+        ({"threat": "linf"}, "threat must be a ThreatModel"),
+        ({"seed": -1}, "seed must be a whole number >= 0, got -1"),
+        ({"seed": "0"}, "seed must be a whole number >= 0, got '0'"),
+        ({"budget": 0}, "budget must be a whole number of at least 1, got 0"),
+        ({"budget": 2.5}, "budget must be a whole number of at least 1, got 2.5"),
+        ({"micro_batch": 0}, "micro_batch must be a whole number of at least 1, got 0"),
+        ({"precision": "float16"}, "precision must be float32 or bfloat16, got 'float16'"),
+        ({"sample_ids": torch.arange(3)}, r"sample_ids must be 2 whole numbers, got torch.int64 of shape \(3,\)"),
+        ({"sample_ids": [0.5, 1.0]}, "sample_ids must be 2 whole numbers, got torch.float32"),
+        ({"steps": 2.5}, "pgd: steps must be an integer, got 2.5"),
+        ({"steps": "4"}, "pgd: steps must be an integer, got '4'"),
+        ({"step_size": "0.1"}, "pgd: step_size must be a number or None, got '0.1'"),
+        ({"attack": "apgd", "loss": "dl"}, "apgd: loss must be one of ce, dlr, got 'dl'; did you mean 'dlr'"),
+        ({"attack": "transfer"}, "transfer needs the parameter 'substitute': a model"),
+        ({"attack": "transfer", "substitute": "twin"}, "transfer: substitute must be a model, got 'twin'"),
+        (
+            {"attack": "transfer", "substitute": torch.nn.Linear(3, 5)},
+            r"the substitute does not take images \(1, 8, 8\): Linear takes 3 values and gets 8",
+        ),
     ],
 )
 def test_bad_input_is_refused_before_any_work(net: nn.Module, change: dict[str, object], message: str) -> None:
@@ -244,6 +274,34 @@ def test_bad_input_is_refused_before_any_work(net: nn.Module, change: dict[str, 
     } | change
     with pytest.raises(ConfigError, match=message):
         evaluate(net, **call)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("small_cnn", "model must be a torch.nn.Module, got 'small_cnn'; load_model makes one from a name"),
+        (None, "model must be a torch.nn.Module, got None"),
+        (nn.Flatten(0), r"the model must return logits \(1, K\) for 1 images, it returned \(64,\)"),
+        (nn.Identity(), r"the model must return logits \(1, K\) for 1 images, it returned \(1, 1, 8, 8\)"),
+    ],
+)
+def test_what_is_no_classifier_is_refused(model: nn.Module, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        evaluate(model, torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64), threat=ThreatModel(math.inf, 0.1))
+
+
+def test_the_networks_own_error_is_kept_as_the_cause(net: nn.Module) -> None:
+    with pytest.raises(ConfigError) as caught:
+        evaluate(net, torch.zeros(2, 1, 9, 9), torch.zeros(2, dtype=torch.int64), threat=ThreatModel(math.inf, 0.1))
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_a_functions_name_is_not_enough(net: nn.Module) -> None:
+    def pgd(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, draws: Draws) -> Tensor:
+        return x
+
+    with pytest.raises(ConfigError, match="registered with @attack, got pgd"):
+        evaluate(net, torch.zeros(2, 1, 8, 8), torch.zeros(2).long(), attack=pgd, threat=ThreatModel(math.inf, 0.1))
 
 
 def _walk(

@@ -356,7 +356,7 @@ def test_equal_cells_are_run_once(tmp_path: Path) -> None:
             "m.yaml:6: eps 8.1 in l2 is larger than the box of these images, 8 across",
         ),
         ("goal: 3", "goal: 10", "m.yaml:7: fooling has the goal 10, but the classes are 0 to 9"),
-        ("count: 30", "count: 5000", "digits test has 500 samples, 5000 were asked for"),
+        ("count: 30", "count: 5000", "m.yaml:3: data: digits test has 500 samples, 5000 were asked for"),
         ("controls:", "exclude: [{norm: 1, because: x}]\ncontrols:", "m.yaml:8: exclude[0] matches no cell"),
     ],
 )
@@ -364,6 +364,60 @@ def test_what_the_data_cannot_serve_is_refused(tmp_path: Path, old: str, new: st
     with pytest.raises(ConfigError) as refusal:
         plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace(old, new))
     assert message in str(refusal.value)
+
+
+_IMAGES, _LABELS = np.zeros((20, 8, 8), dtype=np.uint8), np.arange(20) % 10
+BAD_ARRAYS: dict[str, tuple[dict[str, np.ndarray], str]] = {
+    "no images": ({"labels": _LABELS}, "has neither 'images' nor"),
+    "no labels": ({"images": _IMAGES}, "has no array 'labels'"),
+    "whole numbers": ({"images": _IMAGES.astype(np.int32), "labels": _LABELS}, "images must be uint8 or floats"),
+    "too bright": ({"images": _IMAGES + np.float32(2), "labels": _LABELS}, "float images must lie in [0, 1]"),
+    "labels are floats": ({"images": _IMAGES, "labels": _LABELS / 2}, "labels must be integers"),
+    "few labels": ({"images": _IMAGES, "labels": _LABELS[:3]}, "as many labels as images"),
+    "one class name": ({"images": _IMAGES, "labels": _LABELS, "classes": np.array("a")}, "classes must be names (K,)"),
+}
+
+
+@pytest.mark.parametrize(("arrays", "message"), BAD_ARRAYS.values(), ids=BAD_ARRAYS)
+@pytest.mark.parametrize("key", ["data", "data.train"])
+def test_bad_arrays_are_refused_at_their_line(
+    tmp_path: Path, arrays: dict[str, np.ndarray], message: str, key: str
+) -> None:
+    np.savez(tmp_path / "own.npz", **arrays)  # type: ignore[arg-type]
+    entry = {"data": "{name: npz:own.npz}", "data.train": "{name: digits, train: npz:own.npz}"}[key]
+    with pytest.raises(ConfigError) as refusal:
+        plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace("{name: digits, count: 30}", entry))
+    assert str(refusal.value).startswith(f"{tmp_path}/m.yaml:3: {key}: ")
+    assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((20, 9, 9), np.uint8), _LABELS, "its images are (1, 9, 9), those of the data (1, 8, 8)"),
+        (_IMAGES, _LABELS + 1, "its labels go to 10, the classes of the data are 0 .. 9"),
+    ],
+)
+def test_a_training_part_that_does_not_fit_is_refused(
+    tmp_path: Path, images: np.ndarray, labels: np.ndarray, message: str
+) -> None:
+    np.savez(tmp_path / "own.npz", images=images, labels=labels)
+    entry = "{name: digits, count: 30, train: npz:own.npz}"
+    with pytest.raises(ConfigError) as refusal:
+        plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace("{name: digits, count: 30}", entry))
+    assert str(refusal.value) == f"{tmp_path}/m.yaml:3: data.train: {message}"
+
+
+def test_a_rule_for_cells_that_are_skipped_anyway_is_needless_but_no_mistake(tmp_path: Path) -> None:
+    rule = "exclude: [{attack: pgd, norm: 0, because: x}]\ncontrols:"
+    text = GOLDEN_MATRIX.replace("{norm: 2}]", "{norm: 2}, {norm: 0, eps: 3}]")
+    without, with_rule = (
+        plan_of(tmp_path / "m.yaml", text),
+        plan_of(tmp_path / "m.yaml", text.replace("controls:", rule)),
+    )
+    assert keys(with_rule) == keys(without)
+    assert [skip.reason for skip in with_rule.skips] == [skip.reason for skip in without.skips]
+    assert any(skip.reason.startswith("pgd does not work in l0") for skip in with_rule.skips)
 
 
 def test_data_without_a_training_part_need_weights(tmp_path: Path, shared_data: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advbench.bench.parameters import alternatives, arguments, as_json, describe, expand_parameters
+from advbench.bench.parameters import alternatives, arguments, as_json, expand_parameters
 from advbench.bench.yaml_loader import Node, parse_yaml
+from advbench.core.annotations import describe
 from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry
 from advbench.types import ConfigError, Json, canonical_json
 

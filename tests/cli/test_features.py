@@ -103,6 +103,8 @@ def test_layers_are_printed_without_weights_or_picture() -> None:
         (["patches", "--layer", "22"], "no layer named '22'"),
         (["patches", "--channels", "a-b"], "whole numbers and ranges"),
         (["neighbours", "--queries", "20"], r"the images are 0 \.\. 19"),
+        (["activations", "--queries", "3,20"], r"--queries 20: the images are 0 \.\. 19"),
+        (["activations", "--queries", "5-3"], "--queries 5-3: the range 5-3 holds nothing"),
         (["pca", "--images", "."], "not both"),
         (["pca", "--attack", "fgsm"], "--attack needs --eps"),
         (["tsne", "--norm", "2"], "need --attack"),

@@ -135,7 +135,9 @@ def test_a_layer_beside_a_target_is_a_parameter() -> None:
 
 def test_a_network_for_images_of_one_size_says_so() -> None:
     materials = Materials(model=load_model("small_cnn", shape=(3, 16, 16), classes=4), image=torch.rand(1, 3, 20, 20))
-    with pytest.raises(ConfigError, match="want images of one size; give it as --size, or a layer before them"):
+    with pytest.raises(
+        ConfigError, match=r"takes .* values and gets .*; give the size as --size, or a layer before that one"
+    ):
         make("dream", replace(materials, target="class:1"), {"steps": 1, "octaves": 1}, seed=0)
     assert make("dream", replace(materials, target="0"), {"steps": 1, "octaves": 1}, seed=0).shape == (1, 3, 20, 20)
 

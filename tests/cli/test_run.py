@@ -116,6 +116,14 @@ def test_attack_leaves_a_cell_a_picture_and_a_matrix(
     assert len(list(tmp_path.glob("again/attack/*/cell.json"))) == 1
 
 
+def test_attack_takes_a_class_as_its_goal(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = attack_arguments(tmp_path, "--eps", "0.1", "--samples", "10", "--goal", "3")
+    assert advbench("attack", "fgsm", *asked) == 0
+    assert "| fgsm | 3 | linf |" in capsys.readouterr().out
+
+
 def test_attack_takes_a_picture_and_leaves_its_class(advbench: Command, tmp_path: Path) -> None:
     Image.fromarray(np.full((40, 30, 3), 128, dtype=np.uint8)).save(tmp_path / "grey.png")
     more = ["--norm", "2", "--eps", "2", "--image", tmp_path / "grey.png"]
@@ -135,6 +143,7 @@ def test_attack_takes_a_picture_and_leaves_its_class(advbench: Command, tmp_path
         (["--eps", "300"], "larger than the box"),
         ([], "needs a radius"),
         (["--eps", "0.1", "--goal", "nearest"], "goal"),
+        (["--eps", "0.1", "--goal", "99"], "pgd has the goal 99, but the classes are 0 to 9"),
         (["--eps", "0.1", "--image", "nosuch.png"], "there is no such file"),
     ],
 )

@@ -45,7 +45,9 @@ def test_weights_curve_and_picture_are_written(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--defense", "adverserial", "--eps", "0.1"], "^no defense named 'adverserial'; did you mean 'adversarial'"),
-        (["--defense", "adversarial"], "needs eps"),
+        (["--defense", "adversarial"], "adversarial needs --eps, the radius to train against"),
+        (["--defense", "pgd", "--eps", "0.1"], "^'pgd' is an attack, not a defense: see advbench show attack pgd"),
+        (["--param", "lr=many"], "^lr must be a number, got 'many'"),
         (["--defense", "adversarial", "--eps", "0.1", "--param", "stepz=3"], "'stepz'; did you mean 'steps'"),
         (["--defense", "adversarial", "--eps", "0.1", "--param", "steps=a"], "steps must be an integer"),
         (["--defense", "adversarial", "--eps", "0.1", "--param", "steps=[1, 2]"], "not a list"),

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from advbench.attributions.lrp import lrp
 from advbench.core.activations import Partial, layer_names, record
+from advbench.core.layer_order import depth_of
+from advbench.core.receptive_field import Unit, receptive_fields
+from advbench.core.targets import energy, scores
+from advbench.diagnostics.layer_distance import layer_distance
+from advbench.features.activations import activations
 from advbench.types import ConfigError
 
 
@@ -114,3 +123,34 @@ def test_an_unknown_layer_is_named_with_those_there_are() -> None:
 
 def test_layers_are_listed_in_order() -> None:
     assert layer_names(net()) == ["0", "0.0", "0.1", "0.2", "0.3", "1", "2", "2.0", "2.1"]
+
+
+class Wandering(nn.Module):
+    """A network with a head that its forward pass leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head_a, self.head_b = nn.Conv2d(1, 2, 3), nn.Linear(32, 3), nn.Linear(32, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head_a(self.body(x).flatten(1))
+        return out
+
+
+X = torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+LOOKS: dict[str, Callable[[nn.Module], object]] = {
+    "target": lambda model: scores(model, X, energy("head_b"), torch.arange(2)),
+    "partial": lambda model: Partial(model, ["body", "head_b"], X),
+    "relevance": lambda model: lrp(model, X, energy("head_b")),
+    "features": lambda model: activations(model, X, "head_b"),
+    "distance": lambda model: layer_distance(model, X, X, layers=["body", "head_b"]),
+    "receptive field": lambda model: receptive_fields(model, "head_b", [Unit(0, 0, 0)], (1, 6, 6)),
+    "depth": lambda model: depth_of(model, "head_b", X),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+def test_a_layer_that_the_pass_leaves_out_is_named_everywhere_alike(look: Callable[[nn.Module], object]) -> None:
+    wanted = "layer 'head_b' of Wandering takes no part in its forward pass; did you mean 'head_a'?"
+    with pytest.raises(ConfigError, match=re.escape(wanted)):
+        look(Wandering().eval())

@@ -77,3 +77,18 @@ def test_the_root_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch,
     assert default_root() == tmp_path
     monkeypatch.delenv("ADVBENCH_DATA")
     assert default_root().is_relative_to(Path.home())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dataset": None}, "dataset must be a word or Dataset, got None"),
+        ({"count": 2.5}, "count must be a whole number of at least 1, got 2.5"),
+        ({"count": "3"}, "count must be a whole number of at least 1, got '3'"),
+        ({"count": 0}, "count must be a whole number of at least 1, got 0"),
+        ({"seed": -1}, "seed must be a whole number >= 0, got -1"),
+    ],
+)
+def test_values_that_are_no_numbers_are_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_samples(**({"dataset": "digits", "count": 3} | arguments))  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from advbench.bench import config
+from advbench.bench import config, sections
 from advbench.bench.entries import RADIUS, TRAINING
 from advbench.bench.excludes import NAMES
 from advbench.bench.matrix import expand
@@ -34,7 +34,7 @@ def test_the_page_is_what_the_reader_gives(module: ModuleType) -> None:
 
 
 def test_every_key_has_its_line_and_no_line_is_left_over(module: ModuleType) -> None:
-    assert tuple(module.VALUES) == config.KEYS
+    assert tuple(module.VALUES) == sections.KEYS
     assert tuple(module.DATA) == config.DATA_KEYS
     assert tuple(module.THREAT) == config.THREAT_KEYS
     assert set(module.EXCLUDE) == {*NAMES, "because"}
@@ -49,7 +49,7 @@ def test_every_key_has_its_line_and_no_line_is_left_over(module: ModuleType) -> 
 
 def test_the_example_has_every_key_and_makes_cells(module: ModuleType, tmp_path: Path) -> None:
     """Two small nets more than one: 3 models x 2 defenses; the rule takes the longer pgd from the two mlps."""
-    assert list(yaml.safe_load(module.EXAMPLE)) == list(config.KEYS)
+    assert list(yaml.safe_load(module.EXAMPLE)) == list(sections.KEYS)
     (tmp_path / "m.yaml").write_text(module.EXAMPLE)
     plan = expand(config.load_matrix(tmp_path / "m.yaml"))
     models, defenses = ("small_cnn", "mlp width=64", "mlp width=256"), ("none", "adversarial")

@@ -49,7 +49,17 @@ REFUSED = {
     "sizes not fixed": (("linear",), {"dataset": "npz:a.npz"}, "'npz:a.npz' does not fix it"),
     "unknown dataset": (("linear",), {"dataset": "minst"}, "did you mean 'mnist'"),
     "flat shape": (("linear",), {"shape": (4, 4), "classes": 2}, r"shape must be \(C, H, W\)"),
-    "no classes": (("linear",), {"shape": (1, 4, 4), "classes": -1}, "classes must be at least 1"),
+    "no classes": (
+        ("linear",),
+        {"shape": (1, 4, 4), "classes": -1},
+        "classes must be a whole number of at least 1, got -1",
+    ),
+    "classes as text": (("linear",), {"shape": (1, 4, 4), "classes": "3"}, "classes must be a whole number"),
+    "broken sides": (("linear",), {"shape": (1, 4.5, 4), "classes": 3}, r"shape must be \(C, H, W\), whole numbers"),
+    "one side": (("linear",), {"shape": 8, "classes": 3}, r"shape must be \(C, H, W\)"),
+    "no spec": ((None,), {}, "spec must be a word, got None"),
+    "seed": (("linear",), {"dataset": "mnist", "seed": "a"}, "seed must be a whole number >= 0, got 'a'"),
+    "a list of parameters": (("mlp",), {"dataset": "mnist", "params": [1]}, "params must be Mapping or None"),
     "unknown parameter": (("mlp",), {"dataset": "mnist", "params": {"widht": 3}}, "did you mean 'width'"),
     "no parameters": (("linear",), {"dataset": "mnist", "params": {"width": 3}}, "Its parameters: none"),
     "ill-typed": (("mlp",), {"dataset": "mnist", "params": {"width": "3"}}, "width must be of type int, got '3'"),
@@ -148,3 +158,10 @@ def test_a_wrong_function_of_the_user_is_refused(user_module: str, function: str
 def test_an_unknown_torchvision_network_is_refused_before_anything_is_built() -> None:
     with pytest.raises(ConfigError, match="did you mean 'resnet18'"):
         comes_trained("torchvision:resnet8")
+
+
+def test_weights_for_other_images_say_what_the_model_was_built_for(tmp_path: Path) -> None:
+    file = tmp_path / "grey.safetensors"
+    save_file(load_model("small_cnn", shape=(1, 8, 8), classes=4).state_dict(), file)
+    with pytest.raises(ConfigError, match=r"the model wants .* \(built for images \(3, 8, 8\), classes 4\)"):
+        load_model("small_cnn", shape=(3, 8, 8), classes=4, weights=file)

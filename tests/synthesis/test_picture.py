@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import advbench as ab
+from advbench.types import ConfigError
 from tests.attributions.small_nets import pooled_net
 
 
@@ -28,3 +29,36 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
         ab.picture("visualise", pooled_net(), "class:1")
     with pytest.raises(ValueError, match="no parameter 'step'; did you mean 'steps'"):
         ab.picture("visualize", pooled_net(), "class:1", step=3)
+
+
+@pytest.mark.parametrize(
+    ("args", "params", "message"),
+    [
+        (("visualize", pooled_net(), "class:1234"), {}, r"class 1234: the model's classes are 0 \.\. \d+"),
+        (("visualize", pooled_net(), 5), {}, "visualize: target must be a word or Target, got 5"),
+        (("visualize", pooled_net()), {}, "visualize needs 'target' behind the model"),
+        (("visualize", None, "class:1"), {}, "model must be a torch.nn.Module, got None"),
+        (("visualize", "vgg", "class:1"), {}, "load_model makes one from a name"),
+        (
+            ("visualize", pooled_net(), "class:1"),
+            {"steps": 2.5},
+            "visualize: steps must be an integer or None, got 2.5",
+        ),
+        (("visualize", pooled_net(), "class:1"), {"shape": 8}, "visualize: shape must be a list of an integer"),
+        (
+            ("visualize", pooled_net(), "class:1"),
+            {"shape": (1, 12, 12)},
+            r"does not take images \(1, 12, 12\): .* 3 chan",
+        ),
+        (("visualize", pooled_net(), "class:1"), {"count": 0}, "count must be a whole number of at least 1, got 0"),
+        (("visualize", pooled_net(), "class:1"), {"seed": -1}, "seed must be a whole number >= 0, got -1"),
+        (("style", pooled_net(), torch.rand(1, 3, 12, 12)), {}, "style needs 'styles' behind the model"),
+        (("texture", pooled_net(), "brick.jpg"), {}, "texture: sample must be a tensor"),
+        (("dream", pooled_net(), torch.rand(3, 12, 12)), {}, r"images must be \(B, C, H, W\), got shape \(3, 12, 12\)"),
+        (("dream", pooled_net(), 255 * torch.rand(1, 3, 12, 12)), {}, "divide bytes by 255"),
+        (("pgd", pooled_net()), {}, "'pgd' is an attack, not a synthesis"),
+    ],
+)
+def test_bad_input_is_refused_before_work(args: tuple[object, ...], params: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ab.picture(*args, **({"steps": 2, "shape": (3, 12, 12)} if args[0] == "visualize" else {}) | params)  # type: ignore[arg-type]

@@ -231,3 +231,18 @@ def by_scores(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, dr
     finally:
         for module, training in modes:
             module.training = training
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"attack": "pgd"}, "check_attack takes an attack's function, not its name; got 'pgd'"),
+        ({"info": "linf"}, "info must be AttackInfo or None, got 'linf'"),
+        ({"shape": (3, 4)}, "shape must be a list of an integer, an integer, an integer"),
+        ({"batch": 0}, "batch must be a whole number of at least 1, got 0"),
+        ({"seed": -1}, "seed must be a whole number >= 0, got -1"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_attack(**({"attack": fgsm} | arguments))  # type: ignore[arg-type]
