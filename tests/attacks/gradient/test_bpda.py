@@ -104,10 +104,11 @@ def test_from_the_command_line(
     (tmp_path / "net.json").write_text(json.dumps({"name": "step", "layers": layers}))
     common = ["advbench", "attack", "bpda", "--model", f"sequential:{tmp_path / 'net.json'}", "--dataset", "digits"]
     common += ["--norm", "inf", "--eps", "0.3", "--samples", "20", "--param", "via=pgd"]
-    for module, code, said in (("0", 0, "bpda"), ("o", 1, "no module named 'o'")):
+    for module, code, said in (("0", 0, "bpda"), ("o", 2, "no module named 'o'")):
         out = ["--out", str(tmp_path / f"out-{module}"), "--param", f"module={module}"]
         monkeypatch.setattr("sys.argv", [*common, *out])
         with pytest.raises(SystemExit) as end:
             main()
         assert end.value.code == code
-        assert said in capsys.readouterr().out
+        printed = capsys.readouterr()
+        assert said in printed.out + printed.err
