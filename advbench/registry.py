@@ -124,12 +124,15 @@ class Entry(Generic[Info]):
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """The keyword-only parameters a user may set, in order (`draws` and `targeted` belong to the runner)."""
-        signature = inspect.signature(self.function, eval_str=True)
-        return {
-            name: parameter
-            for name, parameter in signature.parameters.items()
+        return {parameter.name: parameter for parameter in self.settable(evaluated=True)}
+
+    def settable(self, *, evaluated: bool = False) -> list[inspect.Parameter]:
+        """The same as a list; evaluated: annotations that are text become the types they name."""
+        return [
+            parameter
+            for name, parameter in inspect.signature(self.function, eval_str=evaluated).parameters.items()
             if parameter.kind is parameter.KEYWORD_ONLY and name not in ("draws", "targeted", "seed")
-        }
+        ]
 
     @property
     def can_target(self) -> bool:
@@ -152,6 +155,11 @@ class Registry(Generic[Info]):
                 raise ValueError(
                     f"two {self.kind}s are named {name!r}: {known.function.__module__} and {function.__module__}"
                 )
+            for parameter in Entry(name, function, info).settable():
+                if parameter.annotation is parameter.empty:
+                    raise TypeError(
+                        f"{name}: the parameter {parameter.name!r} needs an annotation: what may a matrix set it to?"
+                    )
             self._entries[name] = Entry(name, function, info)
             return function
 

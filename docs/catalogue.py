@@ -45,7 +45,8 @@ def _row(entry: Entry[AttackInfo]) -> str:
     cost = "" if info.cost is None else f"{info.cost[0]:,} + {info.cost[1]:,}"
     goal = "keep" if info.keeps_label else "any" if entry.can_target else "leave"
     norms = " ".join(map(norm_name, info.norms))
-    return f"| `{entry.name}` | {norms} | {radius} | {goal} | {cost} | {entry.summary} |"
+    paper = f" {info.paper}." if info.paper and info.paper not in entry.summary else ""
+    return f"| `{entry.name}` | {norms} | {radius} | {goal} | {cost} | {entry.summary}{paper} |"
 
 
 def _folder(entry: Entry[AttackInfo]) -> str:

@@ -94,6 +94,15 @@ def test_a_name_taken_by_another_module_is_refused_and_a_reload_is_not(plant: Re
     assert plant.names() == ["far", "near"]
 
 
+def test_a_parameter_without_annotation_is_refused(plant: Registry[AttackInfo]) -> None:
+    """A matrix could not know what may be written there, and would refuse its own default."""
+
+    def bare(*, steps=20): ...  # type: ignore[no-untyped-def]
+
+    with pytest.raises(TypeError, match="bare: the parameter 'steps' needs an annotation"):
+        plant.register(AttackInfo((2.0,), "none"))(bare)
+
+
 def test_third_parties_announce_their_modules_by_entry_points(
     plant: Registry[AttackInfo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

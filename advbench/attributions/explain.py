@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from advbench.core.call_checks import check_parameters, check_seed, sample_numbers, shown
+from advbench.core.call_checks import check_parameters, check_seed, ordinary, sample_numbers, shown
 from advbench.core.draws import Draws
 from advbench.core.targets import Explained, Target, parse_target
 from advbench.models.check import check_images
@@ -16,6 +16,7 @@ from advbench.registry import ATTRIBUTIONS
 from advbench.types import ConfigError
 
 
+@torch.inference_mode(False)  # there are no gradients in the caller's, if there is one
 def explain(
     method: str,
     model: nn.Module,
@@ -37,8 +38,9 @@ def explain(
     check_parameters(entry, params)
     check_seed(seed)
     check_images(x, dtypes=(torch.float32, torch.float64))
+    x = ordinary(x)
     draws = Draws(seed, sample_numbers(sample_ids, len(x)).to(x.device))
-    target = explained(y, x)
+    target = explained(ordinary(y) if isinstance(y, Tensor) else y, x)
     with naming_refusals(model, x, logits=isinstance(target, Tensor)):
         heat = entry.function(model, x, target, draws=draws, **params)
     assert isinstance(heat, Tensor)

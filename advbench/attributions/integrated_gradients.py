@@ -1,4 +1,4 @@
-"""Integrated gradients: the change of the score along a path, split over the pixels. Sundararajan 2017, 1703.01365."""
+"""Integrated gradients: the change of the score along a path, split over the pixels. arXiv:1703.01365."""
 
 from __future__ import annotations
 

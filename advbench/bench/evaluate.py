@@ -60,6 +60,7 @@ def evaluate(
     )
 
 
+@torch.inference_mode(False)  # there are no gradients in the caller's, if there is one
 @exact_float32()
 def evaluate_grid(
     model: nn.Module,
@@ -121,6 +122,7 @@ def _once_for_all(scene: Scene, ledger: Ledger, norm: float, radii: Sequence[flo
     return ledger.outcomes()
 
 
+@torch.inference_mode(False)
 @exact_float32()
 def trajectories(
     model: nn.Module,

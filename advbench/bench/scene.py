@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from advbench.bench.goals import targets
 from advbench.bench.judge import Verdict, judge
-from advbench.core.call_checks import sample_numbers
+from advbench.core.call_checks import ordinary, sample_numbers
 from advbench.core.devices import choose_device
 from advbench.core.draws import Draws
 from advbench.core.gradients import in_pieces
 from advbench.core.losses import margin
 from advbench.core.marks import collecting
 from advbench.core.norms import LENGTHS
+from advbench.models.check import check_leaves_input
 from advbench.models.predict import predict
 from advbench.models.prepare import Precision, Prepared, prepare
 from advbench.models.refusal import naming_refusals
@@ -97,7 +98,7 @@ def set_scene(
 ) -> Scene:
     """Look at the clean samples, choose the targets and make the model fast to attack."""
     place = torch.device(choose_device(execution.device)) if execution.device else x.device
-    x, y, model = x.to(place), y.to(place), model.to(place)
+    x, y, model = ordinary(x.to(place)), ordinary(y.to(place)), model.to(place)
     draws = Draws(assault.seed, sample_numbers(sample_ids, len(x)).to(place))
     prepared, logits = _looked_at(model, x, execution)
     size = prepared["float32"].micro_batch
@@ -125,6 +126,7 @@ def _looked_at(model: nn.Module, x: Tensor, execution: Execution) -> tuple[Mappi
     """The model made fast in each precision that is needed, and its logits (B, K). ConfigError if it gives none."""
     precision, size = execution.precision, execution.micro_batch
     with naming_refusals(model, x, logits=True):
+        check_leaves_input(model, x)
         full = prepare(model, x, micro_batch=size)
         prepared: dict[Precision, Prepared] = {"float32": full}
         if precision != "float32":
@@ -132,6 +134,8 @@ def _looked_at(model: nn.Module, x: Tensor, execution: Execution) -> tuple[Mappi
         logits = predict(model, x, batch=full.micro_batch)
         if logits.dim() != 2:
             raise ValueError(f"logits of shape {tuple(logits.shape)}")
+    if not bool(logits.isfinite().all()):
+        raise ConfigError("the model's logits are not finite on clean images: broken or mismatched weights?")
     return prepared, logits
 
 

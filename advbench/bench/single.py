@@ -74,7 +74,7 @@ def attack_once(single: Single, out: Path, *, device: str = "auto", micro_batch:
         _remove(new)
         # The user wrote no file: where in it the mistake is would only confuse.
         raise ConfigError(re.sub(rf"^\S*{re.escape(FILE)}:\d+: ", "", str(error))) from None
-    if tally.failed:
+    if tally.failed or not tally.selected:
         _remove(new)  # nothing was stored that they would repeat: the attack may be corrected
     return tally
 

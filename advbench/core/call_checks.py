@@ -75,6 +75,11 @@ def check_count(what: str, value: object) -> None:
         raise ConfigError(f"{what} must be a whole number of at least 1, got {shown(value)}")
 
 
+def ordinary(x: Tensor) -> Tensor:
+    """x, or a copy of it if it was made in `torch.inference_mode`: autograd refuses such tensors."""
+    return x.clone() if x.is_inference() else x
+
+
 def sample_numbers(sample_ids: Tensor | Sequence[int] | None, count: int) -> Tensor:
     """(count,) int64: the ids as given, else 0 .. count - 1. Raises ConfigError unless they are `count` integers."""
     if sample_ids is None:

@@ -111,14 +111,18 @@ def class_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[nn.Module]:
-    """Inside, the model is in eval mode and its parameters want no gradient; every module's own mode comes back."""
+    """Inside, the model is in eval mode and its parameters want no gradient; every module's own mode comes back.
+
+    `torch.inference_mode` is left meanwhile: under it every gradient would be missing, without a word.
+    """
     modes = [(module, module.training) for module in model.modules()]
     wants = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         model.eval()
         for parameter, _ in wants:
             parameter.requires_grad_(False)
-        yield model
+        with torch.inference_mode(False):
+            yield model
     finally:
         for module, training in modes:
             module.training = training

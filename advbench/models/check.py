@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -31,6 +32,16 @@ def check_model(model: nn.Module, x: Tensor, classes: int) -> None:
     _check_logits(logits, len(images), classes)
 
 
+def check_leaves_input(model: nn.Module, x: Tensor) -> None:
+    """Raise ConfigError if the model writes into the images it is given; tried on a copy of the first of x (B, ...)."""
+    image = x[:1].clone()
+    devices = [x.device] if x.is_cuda else []
+    with frozen(model), torch.random.fork_rng(devices), torch.no_grad():
+        model(image)
+    if not torch.equal(image, x[:1]):
+        raise ConfigError("the model changes the images it is given in place; let it compute on a copy (z = z - mean)")
+
+
 def check_images(x: object, *, dtypes: Sequence[torch.dtype] = (torch.float32,)) -> None:
     """Raise ConfigError unless x holds images (B, C, H, W) of one of these types, finite, in [0, 1]; B may be 0."""
     if not isinstance(x, Tensor):
@@ -42,6 +53,8 @@ def check_images(x: object, *, dtypes: Sequence[torch.dtype] = (torch.float32,))
     if not x.numel():
         return
     low, high = x.min().item(), x.max().item()
+    if math.isnan(low) or math.isnan(high):
+        raise ConfigError("images must lie in [0, 1], got values that are no numbers")
     if not (low >= 0 and high <= 1):
         raise ConfigError(
             f"images must lie in [0, 1], got [{low:g}, {high:g}]: divide bytes by 255, and move any normalisation into "

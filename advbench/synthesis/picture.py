@@ -25,6 +25,7 @@ from advbench.registry import SYNTHESES, Entry, SynthesisInfo
 from advbench.types import ConfigError
 
 
+@torch.inference_mode(False)  # there are no gradients in the caller's, if there is one
 def picture(
     method: str, model: nn.Module | None, *args: object, seed: int = 0, count: int = 1, **params: object
 ) -> Tensor:

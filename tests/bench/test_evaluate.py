@@ -31,6 +31,25 @@ def net() -> nn.Module:
         return nn.Sequential(*layers, nn.Linear(72, 5)).eval()
 
 
+class Writer(nn.Module):
+    """Computes like `net` and leaves another image behind."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, z: Tensor) -> Tensor:
+        z -= 0.5
+        logits: Tensor = self.net(z + 0.5)
+        return logits
+
+
+class NoNumbers(Writer):
+    def forward(self, z: Tensor) -> Tensor:
+        logits: Tensor = self.net(z) * math.nan
+        return logits
+
+
 @pytest.fixture(scope="module")
 def samples(net: nn.Module) -> tuple[Tensor, Tensor]:
     """Images with the net's own labels, the first two of them changed: clean errors."""
@@ -353,3 +372,27 @@ def test_a_budget_binds_every_sample(net: nn.Module, samples: tuple[Tensor, Tens
     assert int(table.robust.sum()) > 10
     with pytest.raises(ConfigError, match="budget"):
         evaluate(net, x, y, attack="pgd", threat=ThreatModel(math.inf, 0.02), budget=0)
+
+
+def test_inference_mode_does_not_hide_the_gradients(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
+    """Under it every gradient would be missing and every sample would seem to hold."""
+    x, y = samples
+    threat = ThreatModel(math.inf, 0.1)
+    expected = evaluate(net, x, y, attack="fgsm", threat=threat)
+    assert bool(expected.fooled.any())
+    with torch.inference_mode():
+        for images, labels in ((x, y), (x.clone(), y.clone())):
+            assert torch.equal(evaluate(net, images, labels, attack="fgsm", threat=threat).fooled, expected.fooled)
+
+
+def test_a_model_that_writes_into_its_images_is_refused(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
+    x, y = samples
+    before = x.clone()
+    with pytest.raises(ConfigError, match="in place"):
+        evaluate(Writer(net), x, y, attack="pgd", threat=ThreatModel(math.inf, 0.1))
+    assert torch.equal(x, before)
+
+
+def test_logits_that_are_no_numbers_are_refused(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(ConfigError, match="not finite on clean images"):
+        evaluate(NoNumbers(net), *samples, attack="pgd", threat=ThreatModel(math.inf, 0.1))

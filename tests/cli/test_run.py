@@ -203,6 +203,16 @@ def test_an_attack_that_failed_can_be_corrected_in_the_same_folder(
     assert (tmp_path / "out" / "attack.yaml").exists()
 
 
+def test_an_attack_without_its_radius_leaves_the_folder_free(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = attack_arguments(tmp_path, "--samples", "20")
+    assert advbench("attack", "pgd", *options) != 0
+    assert "needs a radius" in "".join(capsys.readouterr())
+    assert not (tmp_path / "out" / "attack.yaml").exists()
+    assert advbench("attack", "pgd", *options, "--eps", "0.1") == 0
+
+
 def test_a_value_that_the_attack_refuses_leaves_nothing_behind(
     advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

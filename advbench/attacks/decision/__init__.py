@@ -1,3 +1,4 @@
-"""Attacks that need the victim's label and nothing else. All of them look for the nearest example and count what they
-ask (`inquiry`); `starting_point` finds where they begin; see advbench.attacks.
+"""Attacks that need the victim's label and nothing else, look for the nearest example and count what they ask.
+
+`inquiry` counts; `starting_point` finds where they begin; see advbench.attacks.
 """
