@@ -19,7 +19,7 @@ Written by `python -m benchmarks.peers.compare --table docs/peers.md`. Each atta
 (those that the net classifies correctly among the first n), and one judge measured what they returned. *robust*: share
 of the n images that hold, in percent; *median*: median distance of the examples, inf where most images hold; passes:
 forwards + backwards per image. Rivals run with their own defaults except where the settings say otherwise. n = 200 x 5:
-means of five runs with other random numbers.
+means of five runs with other random numbers. Seconds are wall time on a machine that did other things as well.
 
 """
 
