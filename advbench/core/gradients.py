@@ -115,13 +115,14 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
 
     `torch.inference_mode` is left meanwhile: under it every gradient would be missing, without a word.
     """
+    graph = torch.is_grad_enabled()
     modes = [(module, module.training) for module in model.modules()]
     wants = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         model.eval()
         for parameter, _ in wants:
             parameter.requires_grad_(False)
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), torch.set_grad_enabled(graph):  # the first alone would undo a `no_grad`
             yield model
     finally:
         for module, training in modes:

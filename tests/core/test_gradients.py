@@ -233,3 +233,13 @@ def test_leads_have_the_gradients_of_differences_of_logits(seed: int) -> None:
         by_hand = 2.0 * z.flatten(1) * (weight[first] - weight[other])
         torch.testing.assert_close(grads[:, m - 1].flatten(1), by_hand)
     assert lead_gradients(Squared(), z, torch.arange(5), classes[:, :1])[1].shape == (5, 0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
+def test_freezing_leaves_inference_mode_and_no_other(mode: type[torch.no_grad]) -> None:
+    with mode():
+        graph = torch.is_grad_enabled()
+        with frozen(smooth_net()):
+            assert not torch.is_inference_mode_enabled()
+            assert torch.is_grad_enabled() == graph
+        assert torch.is_inference_mode_enabled() == (mode is torch.inference_mode)
