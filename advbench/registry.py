@@ -123,7 +123,7 @@ class Entry(Generic[Info]):
         return text.strip().split("\n")[0]
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:
-        """The keyword-only parameters a user may set, in order (`draws` and `targeted` belong to the runner)."""
+        """The keyword-only parameters a user may set, in order (draws, targeted and x_start belong to the runner)."""
         return {parameter.name: parameter for parameter in self.settable(evaluated=True)}
 
     def settable(self, *, evaluated: bool = False) -> list[inspect.Parameter]:
@@ -131,12 +131,17 @@ class Entry(Generic[Info]):
         return [
             parameter
             for name, parameter in inspect.signature(self.function, eval_str=evaluated).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY and name not in ("draws", "targeted", "seed")
+            if parameter.kind is parameter.KEYWORD_ONLY and name not in ("draws", "targeted", "x_start", "seed")
         ]
 
     @property
     def can_target(self) -> bool:
         return "targeted" in inspect.signature(self.function).parameters
+
+    @property
+    def can_start(self) -> bool:
+        """Can it be told where to begin?"""
+        return "x_start" in inspect.signature(self.function).parameters
 
 
 class Registry(Generic[Info]):

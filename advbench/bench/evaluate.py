@@ -78,8 +78,9 @@ def evaluate_grid(
     The grid runs upwards; an example found at one radius counts at every radius whose ball holds it (evidence
     "carried"), so a row is never more robust than in a run at its radius alone. With `assault.nested` the radii of an
     attack that declares it run downwards, and a sample that held in a ball is not attacked again in the smaller ones
-    inside it (evidence "nested"): as cheap as one radius, but only as good as the attack is at the largest. A
-    minimum-norm attack runs once, without a radius: its distances serve all radii of the grid.
+    inside it (evidence "nested"): about as cheap as one radius, but only as good as the attack is at the largest. An
+    attack that can be told where to begin (pgd, apgd) begins in the smaller ball at the example of the larger one,
+    drawn into it. A minimum-norm attack runs once, without a radius: its distances serve all radii of the grid.
     """
     threat = ThreatModel(norm, None)
     check_assault(assault, threat, grid)
@@ -99,7 +100,9 @@ def evaluate_grid(
             continue
         # A walk towards x meets examples outside of the ball first: they do not count as its first success.
         reach = [eps for eps in radii[k : k + 1] if eps is not None and assault.entry.info.minimum_norm]
-        verdict, watched = strike(scene, rows, threat.at(radii[k]), reach=reach)
+        above = nested and k + 1 < len(radii) and assault.entry.can_start
+        x_start = ledger.examples(k + 1, rows) if above else None
+        verdict, watched = strike(scene, rows, threat.at(radii[k]), reach=reach, x_start=x_start)
         ledger.write(k, rows, verdict, watched, page=0 if reach else None)
         for other, eps in enumerate(radii):
             fits = verdict.reached & inside(verdict.distances[norm], threat.at(eps), size=x[0].numel())

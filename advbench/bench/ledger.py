@@ -32,6 +32,10 @@ class Ledger:
         """Positions (A,) of the samples to attack at radius k."""
         return self._open[k].nonzero()[:, 0]
 
+    def examples(self, k: int, rows: Tensor) -> Tensor:
+        """x_adv (A, C, H, W) of the samples at `rows` (A,) at radius k; x itself where none was looked for."""
+        return self._pages[k]["x_adv"][rows]
+
     def write(self, k: int, rows: Tensor, verdict: Verdict, watched: Watched, page: int | None = None) -> None:
         """Enter the verdict on the samples at `rows` (A,) at radius k.
 

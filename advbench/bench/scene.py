@@ -139,20 +139,30 @@ def _looked_at(model: nn.Module, x: Tensor, execution: Execution) -> tuple[Mappi
     return prepared, logits
 
 
-def strike(scene: Scene, rows: Tensor, threat: ThreatModel, reach: Sequence[float] = ()) -> tuple[Verdict, Watched]:
+def strike(
+    scene: Scene,
+    rows: Tensor,
+    threat: ThreatModel,
+    *,
+    reach: Sequence[float] = (),
+    x_start: Tensor | None = None,
+) -> tuple[Verdict, Watched]:
     """Attack the samples at `rows` (A,) and judge them; note the first success within each radius of `reach`.
+
+    x_start (A, C, H, W): where to begin, for an attack that can be told.
 
     In reduced precision every success is judged in float32 like any other, and survivors whose margin has shrunk are
     attacked again in float32.
     """
-    verdict, watched = run_attack(scene, rows, threat, scene.precision, reach=reach)
+    verdict, watched = run_attack(scene, rows, threat, scene.precision, reach=reach, x_start=x_start)
     if scene.precision == "float32":
         return verdict, watched
     doubtful = ~verdict.reached & (verdict.margin_adv < SCREEN_MARGIN * scene.margin_clean[rows])
     again = doubtful.nonzero()[:, 0]
     if not len(again):
         return verdict, watched
-    second, more = run_attack(scene, rows[again], threat, "float32", reach=reach)
+    begin = None if x_start is None else x_start[again]
+    second, more = run_attack(scene, rows[again], threat, "float32", reach=reach, x_start=begin)
     watched.add(again, more)
     return verdict.replaced(again, second), watched
 
@@ -165,6 +175,7 @@ def run_attack(
     *,
     tracing: bool = False,
     reach: Sequence[float] = (),
+    x_start: Tensor | None = None,
 ) -> tuple[Verdict, Watched]:
     """Run the attack once on the samples at `rows` (A,), in the given precision, and judge what it returns."""
     x, goal, entry = scene.x[rows], scene.goal[rows], scene.assault.entry
@@ -178,8 +189,11 @@ def run_attack(
         reach=(x, threat.norm, reach) if reach else None,
     )
     call = partial(entry.function, watched, x.clone(), goal, threat, draws=scene.draws.rows(rows), **scene.params)
+    told: dict[str, object] = {"targeted": True} if scene.targeted else {}
+    if x_start is not None:
+        told["x_start"] = x_start
     with in_pieces(scene.micro_batch), collecting() as watched.marks:
-        x_adv = call(targeted=True) if scene.targeted else call()
+        x_adv = call(**told)
     if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
         given = tuple(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__
         raise ConfigError(f"{entry.name} must return x_adv of shape {tuple(x.shape)}, got {given}")

@@ -50,7 +50,7 @@ def check_attack(
     for name, number in (("classes", classes), ("batch", batch)):
         check_count(name, number)
     check_seed(seed)
-    declared = info or _declared(attack)
+    declared, accepted = info or _declared(attack), inspect.signature(attack).parameters
     for norm in declared.norms:
         trial = Trial(
             name=getattr(attack, "__name__", type(attack).__name__),
@@ -59,7 +59,8 @@ def check_attack(
             params=params,
             ratio=declared.ratio,
             control=any(entry.function is attack for entry in CONTROLS),
-            can_target="targeted" in inspect.signature(attack).parameters,
+            can_target="targeted" in accepted,
+            can_start="x_start" in accepted,
             norm=norm,
             shape=shape,
             classes=classes,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from advbench.core.sampling import on_sphere
 from advbench.testing.oracles import LinearProblem
-from advbench.testing.trial import Trial, distances, numbers
+from advbench.testing.trial import Trial, distances, numbers, slack
 from advbench.testing.witness import Decisions, Gradientless, Untouchable, curved_network
 from advbench.types import ThreatModel
 
@@ -138,6 +138,21 @@ def _wrong(problem: LinearProblem, x_adv: Tensor) -> Tensor:
     return logits.argmax(1) != problem.y
 
 
+def begins_where_it_is_told(trial: Trial) -> None:
+    """An example that it is told to begin at comes back; a start outside of the ball is drawn into it."""
+    if not trial.can_start:
+        return
+    problem, threat = trial.problem(), ThreatModel(trial.norm, trial.large_radius())
+    x_start = trial.run(problem, threat)
+    found = trial.run(problem, threat, x_start=x_start)
+    kept = (found == x_start).flatten(1).all(1) | ~_wrong(problem, x_start)
+    trial.claim("start", kept, f"examples came back {numbers(distances(x_start, found, trial.norm))} away")
+    near = ThreatModel(trial.norm, problem.median_radius(trial.norm))
+    length = distances(problem.x, trial.run(problem, near, x_start=x_start), trial.norm)
+    allowed = (near.eps or 0.0) + slack(problem.x, near)
+    trial.claim("start", length <= allowed, f"lengths {numbers(length)} at eps {near.eps} from a start outside")
+
+
 PROMISES = (
     never_beats_the_optimum,
     reaches_what_it_promises,
@@ -145,5 +160,6 @@ PROMISES = (
     beats_random_noise,
     keeps_what_is_wrong,
     keeps_the_label_if_it_says_so,
+    begins_where_it_is_told,
     uses_only_its_access,
 )

@@ -29,6 +29,7 @@ class Trial:
     ratio: float | None  # the attack succeeds wherever eps is at least ratio times the closed-form distance
     control: bool  # nothing is promised about where it goes, but it may look at the victim's answers
     can_target: bool
+    can_start: bool
     norm: float
     shape: tuple[int, ...]
     classes: int
@@ -63,12 +64,18 @@ class Trial:
         model: nn.Module | None = None,
         params_for: nn.Module | None = None,
         targeted: bool = False,
+        x_start: Tensor | None = None,
     ) -> Tensor:
-        """x_adv for `problem`, or for the same images on another `model`, with the parameters that fit `params_for`."""
+        """x_adv for `problem`, or for the same images on another `model`, with the parameters that fit `params_for`.
+
+        x_start: where to begin, for an attack that can be told.
+        """
         victim = problem.model if model is None else model
         params = self.params(victim if params_for is None else params_for)
-        goal = {"targeted": targeted} if self.can_target else {}
-        return self.attack(victim, problem.x, problem.y, threat, draws=problem.draws, **goal, **params)
+        told: dict[str, object] = {"targeted": targeted} if self.can_target else {}
+        if x_start is not None:
+            told["x_start"] = x_start
+        return self.attack(victim, problem.x, problem.y, threat, draws=problem.draws, **told, **params)
 
     def claim(self, law: str, holds: Tensor | bool, found: str) -> None:
         """Raise AssertionError, naming the attack, the norm and the law, unless `holds` everywhere."""

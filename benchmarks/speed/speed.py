@@ -8,7 +8,7 @@ Everything is paired: each round runs every contender once, ratios are taken wit
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,18 +49,18 @@ class Setting:
     def pgd(self) -> dict[str, object]:
         return {"steps": self.steps, "step_size": self.step_size, "random_start": False}
 
-    def ours(self, precision: str = "float32", eps: float | None = None) -> Outcomes:
-        threat = ThreatModel(math.inf, self.eps if eps is None else eps)
+    def ours(self, precision: str = "float32") -> Outcomes:
+        threat = ThreatModel(math.inf, self.eps)
         return evaluate(self.model, self.x, self.y, threat=threat, precision=precision, **self.pgd)  # type: ignore[arg-type]
 
     @property
     def radii(self) -> tuple[Radius, ...]:
         return tuple(Radius(repr(self.eps * part / PARTS)) for part in range(1, PARTS + 1))
 
-    def grid(self, nested: bool) -> Outcomes:
-        assault = Assault(ATTACKS["pgd"], self.pgd, nested=nested)
+    def grid(self, grid: Sequence[Radius], nested: bool, params: Mapping[str, object]) -> Outcomes:
+        assault = Assault(ATTACKS["pgd"], params, nested=nested)
         return evaluate_grid(
-            self.model, self.x, self.y, None, assault=assault, norm=math.inf, grid=self.radii, execution=Execution()
+            self.model, self.x, self.y, None, assault=assault, norm=math.inf, grid=grid, execution=Execution()
         )
 
     def robust(self, x_adv: Tensor) -> float:
@@ -115,12 +115,12 @@ def measure(work: dict[str, Callable[[], float]], rounds: int) -> pd.DataFrame:
     )
 
 
-def grid_cost(setting: Setting, rounds: int, *, nested: bool) -> float:
+def grid_cost(setting: Setting, rounds: int, *, nested: bool, params: Mapping[str, object]) -> float:
     """Seconds of a grid of 8 radii over those of its most expensive single radius, median over rounds."""
     ratios = []
     for _ in range(rounds):
-        whole = seconds(partial(setting.grid, nested))
-        singles = [seconds(lambda radius=radius: setting.ours(eps=float(radius))) for radius in setting.radii]
+        whole = seconds(partial(setting.grid, setting.radii, nested, params))
+        singles = [seconds(partial(setting.grid, [radius], nested, params)) for radius in setting.radii]
         ratios.append(whole / max(singles))
     return float(pd.Series(ratios).median())
 
@@ -179,11 +179,12 @@ def main(
         table = measure(contenders(setting, peers=peers), rounds)
         title = f"PGD-{steps}, linf {eps:g}, {samples} images: {name.rsplit('#')[-1]}"
         click.echo(f"\n{title}\n{table.to_string(float_format='{:.3f}'.format)}")
+        own_step = {"steps": steps, "random_start": False}
         for nested in (False, True):
-            cost = grid_cost(setting, rounds, nested=nested)
-            click.echo(
-                f"grid of {PARTS} radii ({'nested' if nested else 'every'}) / its most expensive one: {cost:.2f}"
-            )
+            for words, params in ((f"step {step_size:g}", setting.pgd), (f"step 2.5 eps / {steps}", own_step)):
+                cost = grid_cost(setting, rounds, nested=nested, params=params)
+                kind = "nested" if nested else "every"
+                click.echo(f"grid of {PARTS} radii ({kind}, {words}) / its most expensive one: {cost:.2f}")
         draw(table, title, out.with_name(f"{out.name}-{number}.png"))
         tables.append(table.assign(model=name))
     pd.concat(tables).rename_axis("contender").to_csv(out.with_suffix(".csv"))

@@ -16,6 +16,7 @@ from advbench.core.keep import Kept, keep_better, keep_strongest, nothing_kept
 from advbench.core.losses import Loss, cross_entropy, dlr
 from advbench.core.mean_gradient import mean_evaluate
 from advbench.core.objectives import misclassify
+from advbench.core.projections import within
 from advbench.core.restarts import in_turns
 from advbench.registry import attack
 from advbench.types import ConfigError, ThreatModel
@@ -32,6 +33,7 @@ def apgd(
     *,
     draws: Draws,
     targeted: bool = False,
+    x_start: Tensor | None = None,
     loss: Literal["ce", "dlr"] = "ce",
     steps: int = 100,
     restarts: int = 1,
@@ -46,7 +48,8 @@ def apgd(
     for the samples that survived all before it. rho: a step is halved unless the loss improved in more than this share
     of the steps since the last checkpoint (not used in l1). samples: passes over which loss and gradient of each point
     are averaged, for a model that is random itself (arXiv:1802.00420; AutoAttack takes 20); a point is adversarial if
-    it is one in all of them. early_stop: leave a sample alone once it is adversarial; `transfer` turns that off.
+    it is one in all of them. x_start (B, C, H, W): the first run starts there instead, drawn into the ball. early_stop:
+    leave a sample alone once it is adversarial; `transfer` turns that off.
     Raises ConfigError if threat.eps is None, steps, restarts or samples < 1, rho is not positive, or the loss is
     unknown.
     """
@@ -66,6 +69,7 @@ def apgd(
             rho=rho,
             early_stop=early_stop,
             counter=turn,
+            x_start=x_start[left] if x_start is not None and turn == 0 else None,
             samples=samples,
         )
 
@@ -73,6 +77,6 @@ def apgd(
     with frozen(model):
         if early_stop:  # what is wrong already needs no attack
             objective = misclassify(model, y, targeted=targeted, loss=LOSSES[loss])
-            clean = mean_evaluate(objective, x, rows, samples=samples)
-            kept = keep_better(kept, x, clean, rows, keep_strongest)
+            for z in (x,) if x_start is None else (x, within(threat, x)(x_start, rows)):
+                kept = keep_better(kept, z, mean_evaluate(objective, z, rows, samples=samples), rows, keep_strongest)
         return in_turns(kept, restarts, run, survivors_only=early_stop).z

@@ -54,19 +54,22 @@ def auto_pgd(
     early_stop: bool,
     counter: int = 0,
     samples: int = 1,
+    x_start: Tensor | None = None,
 ) -> Kept:
     """The strongest iterate of one run from random start number `counter` near x (B, ...), at most `steps` steps long.
 
+    x_start (B, ...): the start instead of a random one, drawn into the (first) ball.
     samples: passes over which loss and gradient of a point are averaged.
     In l1, 30 % of the steps are spent in the ball of radius 3 eps and 30 % in that of 2 eps, each from the best point
     of the ball before; what is kept comes from the last ball only (arXiv:2103.01208, section 4.3).
     """
+    rows = torch.arange(len(x), device=x.device)
     if threat.norm != 1:
-        start = _on_border(x, threat, draws, counter)
+        start = _on_border(x, threat, draws, counter) if x_start is None else within(threat, x)(x_start, rows)
         dense = _dense(x, threat, steps, rho)
         return _run(start, objective, dense, steps=steps, early_stop=early_stop, samples=samples)
-    rows, wide = torch.arange(len(x), device=x.device), 3 * steps // 10
-    z = x + draws.normal(tuple(x.shape[1:]), "start", counter)
+    wide = 3 * steps // 10
+    z = x + draws.normal(tuple(x.shape[1:]), "start", counter) if x_start is None else x_start
     for factor in (3.0, 2.0):
         ball = threat.at(factor * threat.radius)
         z = within(ball, x)(z, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
+import torch
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, positive
@@ -32,6 +33,7 @@ def pgd(
     *,
     draws: Draws,
     targeted: bool = False,
+    x_start: Tensor | None = None,
     steps: int = 40,
     relative_step: float = 2.5,
     step_size: float | None = None,
@@ -44,7 +46,8 @@ def pgd(
     relative_step: length of a step in units of eps / steps; step_size: the length itself, in input units, instead.
     linf steps along the gradient's sign, l2 along its direction, l1 along the signs of its largest components (Tramer
     and Boneh 2019). restarts: runs from different starts, each for the samples that survived all before it.
-    random_start: uniform in the ball; without it the first run starts at x. early_stop: leave a sample alone once it is
+    random_start: uniform in the ball; without it the first run starts at x. x_start (B, C, H, W): the first run starts
+    there instead, drawn into the ball. early_stop: leave a sample alone once it is
     adversarial; `transfer` turns that off.
     Raises ConfigError if threat.eps is None, steps or restarts < 1, or a step is not positive.
     """
@@ -53,15 +56,17 @@ def pgd(
     step, gradient = _STEPS[threat.norm](size if step_size is None else positive("step_size", step_size), threat)
 
     def run(left: Tensor, turn: int) -> Kept:
-        start = x[left]
-        if random_start or turn > 0:
+        start, project = x[left], within(threat, x[left])
+        if x_start is not None and turn == 0:
+            start = project(x_start[left], torch.arange(len(left), device=x.device))
+        elif random_start or turn > 0:
             start = sampling.random_start(start, threat, draws.rows(left), counter=turn)
         return descend(
             start,
             misclassify(model, y[left], targeted=targeted),
             step=step,
             steps=steps,
-            project=within(threat, x[left]),
+            project=project,
             gradient=gradient,
             keep=keep_strongest,
             stop=when_reached if early_stop else None,
