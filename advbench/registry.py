@@ -134,14 +134,9 @@ class Entry(Generic[Info]):
             if parameter.kind is parameter.KEYWORD_ONLY and name not in ("draws", "targeted", "x_start", "seed")
         ]
 
-    @property
-    def can_target(self) -> bool:
-        return "targeted" in inspect.signature(self.function).parameters
-
-    @property
-    def can_start(self) -> bool:
-        """Can it be told where to begin?"""
-        return "x_start" in inspect.signature(self.function).parameters
+    def takes(self, name: str) -> bool:
+        """Is there a parameter of this name: `targeted` (can it be aimed?), `x_start` (told where to begin)?"""
+        return name in inspect.signature(self.function).parameters
 
 
 class Registry(Generic[Info]):

@@ -202,6 +202,7 @@ class Outcomes:
     queries: torch.Tensor  # int64
     status: torch.Tensor  # int8: index into STATUSES
     evidence: torch.Tensor  # int8: index into EVIDENCE
+    blind: torch.Tensor  # bool: gradients were asked for, and each was missing, exactly zero or not finite
     x_adv: torch.Tensor | None = None  # (N, C, H, W) float32
 
     def __len__(self) -> int:
@@ -254,6 +255,7 @@ class Outcomes:
         import torch
 
         codes = table.assign(
+            blind=table.get("blind", False),  # rows stored before there was this column
             status=table["status"].map(STATUSES.index).astype("int8"),
             evidence=table["evidence"].map(EVIDENCE.index).astype("int8"),
         )

@@ -43,7 +43,7 @@ def _row(entry: Entry[AttackInfo]) -> str:
     info = entry.info
     radius = "nearest" if info.minimum_norm else "free" if info.unbounded else "ball"
     cost = "" if info.cost is None else f"{info.cost[0]:,} + {info.cost[1]:,}"
-    goal = "keep" if info.keeps_label else "any" if entry.can_target else "leave"
+    goal = "keep" if info.keeps_label else "any" if entry.takes("targeted") else "leave"
     norms = " ".join(map(norm_name, info.norms))
     paper = f" {info.paper}." if info.paper and info.paper not in entry.summary else ""
     return f"| `{entry.name}` | {norms} | {radius} | {goal} | {cost} | {entry.summary}{paper} |"

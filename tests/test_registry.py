@@ -71,7 +71,7 @@ def test_an_entry_tells_what_its_function_does_and_takes(plant: Registry[AttackI
     assert list(far.parameters()) == ["steps"]  # draws and targeted belong to the runner
     assert far.parameters()["steps"].annotation is int
     assert far.parameters()["steps"].default == 3
-    assert (far.can_target, near.can_target) == (True, False)
+    assert (far.takes("targeted"), near.takes("targeted")) == (True, False)
 
 
 def test_an_unknown_name_is_answered_with_a_near_one(plant: Registry[AttackInfo]) -> None:

@@ -175,7 +175,7 @@ def test_equal_radii_written_differently_are_one_cell() -> None:
 def outcomes(count: int, seed: int, *, with_images: bool = False) -> Outcomes:
     """Random rows with the types that the class documents."""
     generator = torch.Generator().manual_seed(seed)
-    flags = ("clean_correct", "fooled", "in_ball", "in_box")
+    flags = ("clean_correct", "fooled", "in_ball", "in_box", "blind")
     codes = {"status": len(STATUSES), "evidence": len(EVIDENCE)}
     doubles = ("eps", "l0", "l1", "l2", "linf")
     floats = ("margin_clean", "margin_adv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import get_args
 
@@ -14,11 +15,14 @@ from advbench.bench.ledger import Ledger
 from advbench.bench.scene import Assault, Execution, Scene, run_attack, set_scene, stay, strike
 from advbench.core.call_checks import check_count, check_network, check_parameters, check_seed, shown
 from advbench.core.devices import choose_device
-from advbench.models.check import check_images
+from advbench.metrics.blind import ADVICE, blind
+from advbench.metrics.invalid import invalid
+from advbench.models.check import SAMPLES, check_images
+from advbench.models.gradient_end import gradient_end
 from advbench.models.predict import exact_float32
 from advbench.models.prepare import Precision
 from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry, attack_or_control
-from advbench.types import ConfigError, Outcomes, Radius, ThreatModel, norm_name
+from advbench.types import STATUSES, ConfigError, Outcomes, Radius, ThreatModel, norm_name
 
 
 def evaluate(
@@ -42,13 +46,17 @@ def evaluate(
     attack: an attack or a control, by name or as the registered function; params: its own. goal: untargeted, random,
     least_likely, next or a class index. sample_ids (B,) int64 fix each sample's random numbers (default 0 .. B - 1).
     device: where to compute (default: where x is); the rows come back on the CPU. budget: passes (forward plus
-    backward) through the model that a sample may take. Raises ConfigError on what cannot be evaluated.
+    backward) through the model that a sample may take. Raises ConfigError on what cannot be evaluated. Warns
+    (UserWarning) if results lie outside of the ball or the box, which count as held, and if most of the samples that
+    held never got a gradient other than zero from an attack that asked for it.
     """
     entry = _method(attack)
     if not isinstance(threat, ThreatModel):
         raise ConfigError(f"threat must be a ThreatModel(norm=..., eps=...), got {shown(threat)}")
+    if (threat.low, threat.high) != (0.0, 1.0):
+        raise ConfigError(f"threat: images are in [0, 1] here, got the box [{threat.low:g}, {threat.high:g}]")
     grid = None if threat.eps is None else (Radius(repr(threat.eps)),)
-    return evaluate_grid(
+    outcomes = evaluate_grid(
         model,
         x,
         y,
@@ -58,6 +66,24 @@ def evaluate(
         grid=grid,
         execution=Execution(device, precision, micro_batch),
     )
+    _warn(entry.name, outcomes, threat, model, x)
+    return outcomes
+
+
+def _warn(attack: str, outcomes: Outcomes, threat: ThreatModel, model: nn.Module, x: Tensor) -> None:
+    """Say what the rows of one radius keep silent about: results that do not count, gradients that were not there."""
+    outside = outcomes.status == STATUSES.index("invalid")
+    if not bool((outside | outcomes.blind).any()):
+        return
+    table = outcomes.to_pandas()
+    if (refused := invalid(table, threat.norm)) is not None:
+        keep = "keep x_adv inside with advbench.core.projections.within(threat, x)"
+        warnings.warn(f"{attack}: {refused}; {keep}", UserWarning, stacklevel=3)
+    if (unled := blind(table)) is not None:
+        first = next(model.parameters(), x)
+        name = gradient_end(model, x[:SAMPLES].to(first.device)) if unled.blind == unled.asked else ""
+        where = f" It ends at the module {name!r}." if name else ""
+        warnings.warn(f"{attack}: {unled}.{where} {ADVICE}", UserWarning, stacklevel=3)
 
 
 @torch.inference_mode(False)  # there are no gradients in the caller's, if there is one
@@ -100,7 +126,7 @@ def evaluate_grid(
             continue
         # A walk towards x meets examples outside of the ball first: they do not count as its first success.
         reach = [eps for eps in radii[k : k + 1] if eps is not None and assault.entry.info.minimum_norm]
-        above = nested and k + 1 < len(radii) and assault.entry.can_start
+        above = nested and k + 1 < len(radii) and assault.entry.takes("x_start")
         x_start = ledger.examples(k + 1, rows) if above else None
         verdict, watched = strike(scene, rows, threat.at(radii[k]), reach=reach, x_start=x_start)
         ledger.write(k, rows, verdict, watched, page=0 if reach else None)
@@ -158,7 +184,7 @@ def check_assault(assault: Assault, threat: ThreatModel, grid: Sequence[Radius] 
     check_goal(assault.goal)
     check_seed(assault.seed)
     check_count("budget", assault.budget)
-    if assault.goal != "untargeted" and not entry.can_target:
+    if assault.goal != "untargeted" and not entry.takes("targeted"):
         raise ConfigError(f"{entry.name} cannot be targeted: its goal must be untargeted, got {assault.goal!r}")
     if threat.norm not in entry.info.norms:
         norms = ", ".join(map(norm_name, entry.info.norms))
@@ -181,9 +207,11 @@ def check_execution(execution: Execution) -> None:
 def check_labels(x: Tensor, y: object) -> None:
     """Raise ConfigError unless y holds a label for each of the images x (B, C, H, W)."""
     if not isinstance(y, Tensor):
-        raise ConfigError(f"y must be a torch tensor of int64 labels, got {type(y).__name__}")
+        raise ConfigError(f"y must be a torch tensor of int64 labels, got {type(y).__name__}: torch.as_tensor(y)")
     if y.shape != x.shape[:1] or y.dtype != torch.int64:
-        raise ConfigError(f"y must be int64 labels ({len(x)},), got {y.dtype} of shape {tuple(y.shape)}")
+        whole = not (y.is_floating_point() or y.is_complex() or y.dtype is torch.bool)
+        remedy = ": y.long()" if whole and y.shape == x.shape[:1] else ""
+        raise ConfigError(f"y must be int64 labels ({len(x)},), got {y.dtype} of shape {tuple(y.shape)}{remedy}")
 
 
 def _method(attack: object) -> Entry[AttackInfo]:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from advbench.bench.cell_folder import CELL
+from advbench.bench.cell_folder import CELL, TABLE
 from advbench.bench.status import CellState, cell_states, matrix_folders
-from advbench.bench.summary import COLUMNS, blank
-from advbench.store import read_json
+from advbench.bench.summary import COLUMNS, LATER, blank, summarise
+from advbench.store import read_json, read_table
 from advbench.types import ConfigError, Json
 
 Row = Mapping[str, Json]
@@ -25,7 +25,9 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
 }  # fmt: skip
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#&])")
-_PRINTED = ("model", "defense", "attack", "goal", "norm", "eps", "n", "clean", "robust", "95 % interval", "median")
+_PRINTED = (
+    "model", "defense", "attack", "goal", "norm", "eps", "n", "clean", "robust", "95 % interval", "median (95 %)"
+)  # fmt: skip
 
 
 def export(path: Path, form: str) -> bytes:
@@ -38,7 +40,8 @@ def export(path: Path, form: str) -> bytes:
 def rows_under(path: Path) -> list[Row]:
     """A row of `summary.COLUMNS` per (cell, eps), in the order of the matrix; cells without a result are empty.
 
-    The row of a minimum-norm attack without radii has a median distance and no robust accuracy.
+    The row of a minimum-norm attack without radii has a median distance and no robust accuracy. Of results that were
+    stored before a column existed, it is computed from their samples.
     """
     states = [state for folder in matrix_folders(path) for state in cell_states(folder)]
     return [row for state in states if state.status != "skipped" for row in _rows(state)]
@@ -48,7 +51,11 @@ def _rows(state: CellState) -> Sequence[Row]:
     if state.status != "done":
         return blank(state.labels, state.eps, state.status)
     record = cast("Mapping[str, Sequence[Row]]", read_json(state.folder / CELL))
-    return [row if row["eps"] is not None else {**row, **dict.fromkeys(AT_RADIUS)} for row in record["summary"]]
+    summary = record["summary"]
+    if any(name not in row for row in summary for name in LATER):
+        seconds = cast("float", record["seconds"])
+        summary = summarise(read_table(state.folder / TABLE), labels=state.labels, eps=state.eps, seconds=seconds)
+    return [row if row["eps"] is not None else {**row, **dict.fromkeys(AT_RADIUS)} for row in summary]
 
 
 def to_csv(rows: Sequence[Row]) -> bytes:
@@ -121,6 +128,7 @@ def _printed(row: Row) -> list[str]:
     if row["status"] != "done":
         return [*names, eps, "", "", str(row["status"]), "", ""]
     median = row["median_distance"]
+    at_radius = "" if median is None else f"{median:.4g}"  # cut off at the radius: an interval would promise too much
     return [
         *names,
         eps,
@@ -128,8 +136,19 @@ def _printed(row: Row) -> list[str]:
         _percent(row["clean_accuracy"]),
         _percent(row["robust_accuracy"]),
         "" if row["ci_low"] is None else f"{_percent(row['ci_low'])} - {_percent(row['ci_high'])}",
-        "" if median is None else f"{median:.4g}",
+        distance_text(row) if row["eps"] is None else at_radius,
     ]
+
+
+def distance_text(row: Row) -> str:
+    """The median distance of a row in words, with its 95 % interval: "0.4123 (0.381 to 0.45)", "not reached"."""
+    median, (low, high) = row["median_distance"], (row.get(name) for name in LATER)
+    if row.get("n") == 0:
+        return ""
+    value = "not reached" if median is None else f"{median:.4g}"
+    if low is None:
+        return value
+    return f"{value} ({low:.4g} or more)" if high is None else f"{value} ({low:.4g} to {high:.4g})"
 
 
 def _percent(share: Json) -> str:

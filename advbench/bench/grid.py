@@ -6,7 +6,7 @@ import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TypedDict, cast
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from advbench.bench.cell_folder import CELL, GALLERY
-from advbench.bench.export import printable
+from advbench.bench.export import Row, distance_text, printable
 from advbench.bench.gallery import GROUPS
 from advbench.store import atomic_write, read_json, read_tensors
 
@@ -27,6 +27,14 @@ FRAME = "#b4bec9"
 DPI = 150
 
 
+class Record(TypedDict):
+    """What is read of a cell's record: its names, its row per eps, the names of the classes."""
+
+    labels: Mapping[str, str]
+    summary: Sequence[Row]
+    classes: Sequence[str]
+
+
 def write_grid(cell: Path, target: Path) -> int:
     """Draw the gallery in the folder `cell` as the PNG file `target`; returns how many samples it shows.
 
@@ -37,7 +45,7 @@ def write_grid(cell: Path, target: Path) -> int:
     count = len(shown["x"])
     if not count:
         return 0
-    record = cast("dict[str, Any]", read_json(cell / CELL))
+    record = cast("Record", read_json(cell / CELL))
     blocks = 1 if count <= NARROW else 2
     side = (WIDTH - 2 * MARGIN - 3 * blocks * GAP - (blocks - 1) * (BLOCK_GAP - GAP)) / (3 * blocks)
     height = side * shown["x"].shape[2] / shown["x"].shape[3]
@@ -63,17 +71,36 @@ def write_grid(cell: Path, target: Path) -> int:
     return count
 
 
-def _heading(record: Mapping[str, Any]) -> str:
+def _heading(record: Record) -> str:
     """Which cell, what came of it, how to read the picture."""
     labels, row = record["labels"], record["summary"][-1]
     goal = "" if labels["goal"] == "untargeted" else f" {labels['goal']}"
     held = " Held: the goal was not met." if goal else ""
-    radius = "nearest example" if row["eps"] is None else f"eps {row['eps']}"
-    robust = f"{100 * row['robust_accuracy']:.1f} % hold (95 % interval {100 * row['ci_low']:.1f} to "
+    outcome = _nearest(row) if row["eps"] is None else _held(row)
     return printable(
-        f"{labels['model']}, {labels['defense']}, against {labels['attack']}{goal}: {labels['norm']}, {radius}; of "
-        f"{row['n']} samples {robust}{100 * row['ci_high']:.1f}).{held} Above x and x_adv: the predicted class and its "
-        f"probability, red where it changed. Difference: {AMPLIFIED} times enlarged around mid-grey, with its lengths."
+        f"{labels['model']}, {labels['defense']}, against {labels['attack']}{goal}: {labels['norm']}, {outcome}{held} "
+        "Above x and x_adv: the predicted class and its probability, red where it changed. Difference: "
+        f"{AMPLIFIED} times enlarged around mid-grey, with its lengths."
+    )
+
+
+def _held(row: Row) -> str:
+    """The share that holds in the ball; of no samples there is none."""
+    if not row["n"]:
+        return f"eps {row['eps']}; it applies to no sample."
+    robust, low, high = (f"{100 * cast(float, row[name]):.1f}" for name in ("robust_accuracy", "ci_low", "ci_high"))
+    return f"eps {row['eps']}; of {row['n']} samples {robust} % hold (95 % interval {low} to {high})."
+
+
+def _nearest(row: Row) -> str:
+    """The median distance: without a ball, that hardly any sample holds is no news."""
+    if not row["n"]:
+        return "nearest example; it applies to no sample."
+    held = round(cast(int, row["n"]) * cast(float, row["robust_accuracy"]))
+    found = f"; {held} held at any distance" if held else ""
+    return (
+        f"nearest example; over {row['n']} samples the median distance (95 % interval) is {distance_text(row)}, with "
+        f"clean errors at 0{found}."
     )
 
 

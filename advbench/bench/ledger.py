@@ -59,6 +59,7 @@ class Ledger:
             "queries": forwards if self._black_box else torch.zeros_like(forwards),
             "status": status.to(torch.int8),
             "evidence": _evidence(watched, len(rows)),
+            "blind": watched.blind,
             **{name: verdict.distances[norm] for name, norm in _DISTANCES.items()},
         }
         for name, values in entries.items():
@@ -126,5 +127,6 @@ def _blank_page(scene: Scene, eps: float | None) -> dict[str, Tensor]:
         "queries": count(),
         "status": status.to(torch.int8),
         "evidence": torch.full((size,), _RUN, dtype=torch.int8, device=y.device),
+        "blind": torch.zeros_like(correct),
         "x_adv": scene.x.clone(),
     }

@@ -92,7 +92,7 @@ def _reasons(method: Method, threat: Threat) -> Iterator[str]:
             )
         if threat.eps is None and entry.info.needs_radius:
             yield f"{entry.name} needs a radius, and this threat has none"
-        if method.choice.goal != "untargeted" and not entry.can_target:
+        if method.choice.goal != "untargeted" and not entry.takes("targeted"):
             yield f"{entry.name} cannot be targeted"
 
 

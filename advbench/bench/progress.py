@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
 
-from advbench.bench.export import printable
+from advbench.bench.cell_folder import CELL
+from advbench.bench.export import distance_text, printable
 from advbench.bench.run_cell import Finished
+from advbench.bench.summary import NOTES
+from advbench.metrics.blind import ADVICE
+from advbench.store import read_json
 from advbench.types import Json
 
 
 def ended_line(cell: Finished) -> str:
-    """ "done    small_cnn / none / pgd / linf   robust 0.1: 93.4 %, 0.2: 10.0 %   4.1 s"."""
+    """ "done    small_cnn / none / pgd / linf   robust 0.1: 93.4 %, 0.2: 10.0 %   4.1 s"; below, what to beware of."""
     if cell.status == "failed":
         return f"failed  {name_of(cell.labels)}   {printable(cell.error)}   (log: {cell.folder})"
     nearest = bool(cell.summary) and cell.summary[0]["eps"] is None
-    audits = "".join(f"\n        {_audited(row)}" for row in cell.summary if row.get("audit"))
+    notes = "".join(f"\n        {note}" for note in notes_of(cell.summary))
     name = name_of(cell.labels, nearest=nearest)
-    return f"{cell.status:7} {name}   {_shares(cell.summary)}   {cell.seconds:.1f} s{audits}"
+    return f"{cell.status:7} {name}   {_shares(cell.summary)}   {cell.seconds:.1f} s{notes}"
+
+
+def notes_of(summary: Sequence[Mapping[str, Json]]) -> list[str]:
+    """What to beware of in a cell's results, each with every eps that it belongs to, and what to do about it."""
+    places: dict[str, list[str]] = {}
+    for name in NOTES:
+        for row in summary:
+            if row.get(name):
+                places.setdefault(str(row[name]), []).extend([] if row["eps"] is None else [str(row["eps"])])
+    notes = [f"eps {', '.join(eps)}: {note}" if eps else note for note, eps in places.items()]
+    return [*notes, ADVICE] if any(row.get("blind") for row in summary) else notes
 
 
 def final_lines(cells: Sequence[Finished], selected: int) -> list[str]:
@@ -39,16 +56,20 @@ def name_of(labels: Mapping[str, str], *, nearest: bool = False) -> str:
     return f"{name} nearest" if nearest else name
 
 
+def stored_notes(folder: Path) -> list[str]:
+    """What to beware of in the finished cell stored in `folder`; or that its record is damaged."""
+    try:
+        record = cast("Mapping[str, Sequence[Mapping[str, Json]]]", read_json(folder / CELL))
+        return notes_of(record["summary"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{CELL} cannot be read: {error}"]
+
+
 def _shares(summary: Sequence[Mapping[str, Json]]) -> str:
     """Robust accuracy per radius; without radii the distance, since a share would have no ball to speak about."""
     if summary and summary[0]["eps"] is None:
-        distance = summary[0]["median_distance"]
-        return f"median distance {distance:.4g}" if isinstance(distance, float) else "most samples held at any distance"
+        return f"median distance {distance_text(summary[0])}"
     return "robust " + ", ".join(_share(row) for row in summary)
-
-
-def _audited(row: Mapping[str, Json]) -> str:
-    return str(row["audit"]) if row["eps"] is None else f"eps {row['eps']}: {row['audit']}"
 
 
 def _share(row: Mapping[str, Json]) -> str:

@@ -17,9 +17,10 @@ from advbench.datasets.load import load_dataset
 from advbench.defenses.substitute import Substitute, substitute
 from advbench.defenses.train import UNPERTURBED, TrainingLoss, plain, train
 from advbench.models.ensemble import MeanLogits
+from advbench.models.fits import without_weights
 from advbench.models.load import load_model
 from advbench.models.weights import load_weights
-from advbench.registry import DEFENSES, MODELS
+from advbench.registry import DEFENSES
 from advbench.store import read_json, sole_writer, write_json, write_tensors
 from advbench.types import ConfigError, Json
 
@@ -64,8 +65,8 @@ def untrained(recipe: Recipe | SubstituteRecipe | EnsembleRecipe) -> nn.Module:
         return MeanLogits([untrained(each) for each in recipe.members]).eval()
     if isinstance(recipe, SubstituteRecipe):
         return untrained(recipe.student)
-    bare: dict[str, Json] = {"weights": "none"} if "weights" in MODELS[recipe.spec].parameters() else {}
-    return _wrapped(recipe, _built(replace(recipe, weights=None, params={**recipe.params, **bare}))).eval()
+    params = without_weights(recipe.spec, recipe.params)
+    return _wrapped(recipe, _built(replace(recipe, weights=None, params=params))).eval()
 
 
 def model_folder(recipe: Recipe | SubstituteRecipe, results: Path) -> Path:

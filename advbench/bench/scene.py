@@ -18,7 +18,7 @@ from advbench.core.gradients import in_pieces
 from advbench.core.losses import margin
 from advbench.core.marks import collecting
 from advbench.core.norms import LENGTHS
-from advbench.models.check import check_leaves_input
+from advbench.models.check import check_leaves_input, check_logits, warn_if_unsteady
 from advbench.models.predict import predict
 from advbench.models.prepare import Precision, Prepared, prepare
 from advbench.models.refusal import naming_refusals
@@ -134,8 +134,8 @@ def _looked_at(model: nn.Module, x: Tensor, execution: Execution) -> tuple[Mappi
         logits = predict(model, x, batch=full.micro_batch)
         if logits.dim() != 2:
             raise ValueError(f"logits of shape {tuple(logits.shape)}")
-    if not bool(logits.isfinite().all()):
-        raise ConfigError("the model's logits are not finite on clean images: broken or mismatched weights?")
+    check_logits(logits, len(x))
+    warn_if_unsteady(model, x)
     return prepared, logits
 
 

@@ -58,6 +58,7 @@ def attack(
     """
     from advbench.bench.export import export
     from advbench.bench.grid import write_grid
+    from advbench.bench.progress import notes_of
     from advbench.bench.single import Single, attack_once
     from advbench.registry import ATTACKS, CONTROLS
 
@@ -81,6 +82,8 @@ def attack(
         raise ConfigError(f"{name} cannot do this: {tally.reason}")
     click.echo(export(tally.folder, "markdown"), nl=False)
     for cell in tally.cells:
+        for note in notes_of(cell.summary) if cell.status == "stored" else ():  # the run has said those of a new cell
+            click.echo(note)
         if cell.status in ("done", "stored") and write_grid(cell.folder, out / "grid.png"):
             click.echo(f"wrote {cell.folder} and {out / 'grid.png'}")
     context.exit(tally.exit_code)

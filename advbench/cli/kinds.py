@@ -73,7 +73,7 @@ def _capabilities(entry: Known) -> dict[str, Json]:
         return {
             "norms": [norm_name(norm) for norm in info.norms],
             "access": info.access,
-            "targeted": entry.can_target,
+            "targeted": entry.takes("targeted"),
             "minimum_norm": info.minimum_norm,
             "cost": None if info.cost is None else f"{info.cost[0]} + {info.cost[1]}",
             "paper": info.paper,

@@ -15,6 +15,7 @@ from advbench.cli.outputs import OUT_FILE
 def report(folders: tuple[Path, ...], out: Path | None) -> None:
     """Write one self-contained HTML page about the matrices stored in DIR...
 
+    A DIR is the folder of a matrix, or one that holds a single matrix, as the --out of `advbench attack` does.
     The page needs no network and no JavaScript. Nothing is run: cells without a result are shown as missing.
     """
     from advbench.report.render import report as write_page

@@ -11,9 +11,12 @@ import click
 @click.command(epilog="Example: advbench status results/digits")
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def status(folder: Path) -> None:
-    """List the cells stored in DIR: done, failed, running, missing or skipped, and why."""
+    """List the cells stored in DIR: done, failed, running, missing or skipped, and why.
+
+    Below a finished cell: what to beware of in its results.
+    """
     from advbench.bench.export import printable
-    from advbench.bench.progress import name_of
+    from advbench.bench.progress import name_of, stored_notes
     from advbench.bench.status import cell_states, matrix_folders
 
     for matrix in matrix_folders(folder):
@@ -25,3 +28,5 @@ def status(folder: Path) -> None:
             click.echo(
                 f"  {state.status:8} {name_of(state.labels, nearest=state.eps is None and bool(state.key))}{detail}"
             )
+            for note in stored_notes(state.folder) if state.status == "done" else ():
+                click.echo(f"           {printable(note)}")

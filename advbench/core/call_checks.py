@@ -76,8 +76,8 @@ def check_count(what: str, value: object) -> None:
 
 
 def ordinary(x: Tensor) -> Tensor:
-    """x, or a copy of it if it was made in `torch.inference_mode`: autograd refuses such tensors."""
-    return x.clone() if x.is_inference() else x
+    """x without its graph, or a copy of it if it was made in `torch.inference_mode`: autograd refuses such tensors."""
+    return x.clone() if x.is_inference() else x.detach()
 
 
 def sample_numbers(sample_ids: Tensor | Sequence[int] | None, count: int) -> Tensor:

@@ -13,10 +13,12 @@ from advbench.core.keep import Keep, Kept, keep_better, keep_latest, nothing_kep
 from advbench.core.objectives import Objective
 from advbench.core.projections import Project, identity
 from advbench.core.step_rules import StepRule
+from advbench.types import Evaluation
 
 Stop = Callable[[Kept], Tensor]  # the record of the rows at work -> (A,) bool: may this sample leave?
 
-# Asking which samples are done makes a GPU wait for its queue; a few steps too many are cheaper than that.
+# Asking which samples are done makes a GPU wait for its queue; a few steps too many are cheaper than that, and what
+# they find is not kept.
 _STEPS_BETWEEN_CHECKS = {"cuda": 5}
 
 
@@ -44,6 +46,7 @@ def descend(
     rows = torch.arange(len(z), device=z.device)
     kept, state, first = nothing_kept(z), step.init(z), 0
     between = _STEPS_BETWEEN_CHECKS.get(z.device.type, 1)
+    late = stop if between > 1 else None
     with phase() as (story, at_step):
         if (known := story.recall()) is not None:
             first, (rows, z, *record) = known[0], [part.to(z.device) for part in known[1]]
@@ -55,7 +58,7 @@ def descend(
             story.note(i, (rows, z, *kept, *state))
             evaluation, grad = gradient(objective, z, rows)
             story.tell(i, steps, z, evaluation.loss)
-            kept = keep_better(kept, z, evaluation, rows, keep)
+            kept = _noted(kept, z, evaluation, rows, keep, late=late)
             if stop is not None and i % between == 0:
                 at_work = ~stop(Kept(kept.z[rows], kept.loss[rows], kept.reached[rows]))
                 if not bool(at_work.all()):
@@ -65,6 +68,19 @@ def descend(
             z = project(z + move, rows)
         at_step(steps)
         if len(rows) and first <= steps:
-            kept = keep_better(kept, z, evaluate(objective, z, rows), rows, keep)
+            kept = _noted(kept, z, evaluate(objective, z, rows), rows, keep, late=late)
         story.note(steps + 1, (rows, z, *kept, *state), last=True)
     return kept
+
+
+def _noted(kept: Kept, z: Tensor, evaluation: Evaluation, rows: Tensor, keep: Keep, *, late: Stop | None) -> Kept:
+    """The record after the iterates z (A, ...) of `rows`.
+
+    late: the rule for leaving, where samples that may leave are carried along for a while: they keep what they have.
+    """
+    if late is None:
+        return keep_better(kept, z, evaluation, rows, keep)
+    old = Kept(kept.z[rows], kept.loss[rows], kept.reached[rows])
+    done = late(old)
+    seen = Evaluation(evaluation.loss, torch.where(done, old.reached, evaluation.reached))
+    return keep_better(kept, z, seen, rows, lambda old, new, rows: keep(old, new, rows) & ~done)

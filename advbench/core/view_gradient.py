@@ -10,9 +10,15 @@ from torch import Tensor
 from advbench.core.draws import Draws
 from advbench.core.gradients import Gradient, backprop
 from advbench.core.objectives import Objective
-from advbench.types import Evaluation
+from advbench.types import Evaluation, ThreatModel
 
 Look = Callable[[Tensor, Draws, int], Tensor]  # z (A, ...), the draws of these samples, the number of the look
+
+
+def in_box_of(threat: ThreatModel, look: Look) -> Look:
+    """`look`, which is made for images in [0, 1], at images in the threat's box."""
+    low, width = threat.low, threat.high - threat.low
+    return lambda z, draws, number: low + width * look((z - low) / width, draws, number)
 
 
 def over_looks(look: Look, draws: Draws, *, looks: int, repeats: int = 1, itself: bool = False) -> Gradient:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from advbench.metrics.medians import Median, median
 from advbench.metrics.rates import Rate, wilson
 from advbench.types import norm_name
 
@@ -96,6 +97,9 @@ def clean_accuracy(table: pd.DataFrame) -> Rate:
     return wilson(int(correct.sum()), len(correct))
 
 
-def median_distance(table: pd.DataFrame, norm: float) -> float:
-    """Median over the samples of the distance to the nearest error; a clean error is at 0, inf if most samples held."""
-    return float(nearest_error(applicable(table), norm).median())
+def median_distance(table: pd.DataFrame, norm: float) -> Median:
+    """Median over the samples of the distance to the nearest error, with its 95 % interval.
+
+    A clean error is at 0, and a sample that held at inf: so is the median if half of them did.
+    """
+    return median(nearest_error(applicable(table), norm))

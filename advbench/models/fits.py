@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from advbench.models.weights import load_weights
 from advbench.registry import MODELS
 from advbench.types import ConfigError
 
+Value = TypeVar("Value")
 IMAGES = 2  # a batch: some layers drop the axis of a lone image
 
 
@@ -39,8 +41,7 @@ def check_fits(
         return
     if name == "torchvision":
         check_classes(str(params["name"]), str(params.get("weights") or ""), classes)
-    bare = dict(params) | ({"weights": "none"} if "weights" in MODELS[name].parameters() else {})
-    build = partial(load_model, name, shape=shape, classes=classes, params=bare)
+    build = partial(load_model, name, shape=shape, classes=classes, params=without_weights(name, params))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the networks' own come again when they are built to be used
         model, problem = _built(build, shape, classes)
@@ -49,6 +50,11 @@ def check_fits(
         file = weights or _listed_weights(name, params)
         if file is not None:
             load_weights(model, file)  # on meta, names and shapes are compared and nothing is copied
+
+
+def without_weights(name: str, params: Mapping[str, Value]) -> dict[str, Value | str]:
+    """The parameters of the architecture `name` that build it without the weights it would bring."""
+    return {**params, **({"weights": "none"} if "weights" in MODELS[name].parameters() else {})}
 
 
 def _built(build: Callable[[], nn.Module], shape: tuple[int, int, int], classes: int) -> tuple[nn.Module, str]:

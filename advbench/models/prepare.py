@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from advbench.core.copying import copy_of
 from advbench.models.predict import GROUP, predict, whole_groups
 from advbench.models.rewrite import rewritten
 
@@ -24,13 +25,19 @@ _GPU_MEMORY_SHARE = 0.25
 class Prepared(nn.Module):
     """A stand-in for a model inside an attack: same logits up to rounding, float32 in and out."""
 
-    def __init__(self, net: nn.Module, precision: Precision, micro_batch: int) -> None:
+    def __init__(self, net: nn.Module, precision: Precision, micro_batch: int, model: nn.Module) -> None:
         super().__init__()
         self.net, self.precision, self.micro_batch = net, precision, micro_batch
+        self._model: list[nn.Module] = [model]  # in a list: the original is no part of this one
 
     @property
     def stands_before(self) -> nn.Module:
-        """The network whose layers a user names (see `core.stand_in.network_behind`)."""
+        """The network whose layers a user names (see `core.stand_in.network_behind`), from now on as it came.
+
+        In a rewritten one a name may stand for another layer, and a layer may put out other values.
+        """
+        if self._model:
+            self.net = _ready(copy_of(self._model.pop()).eval(), self.precision)
         return self.net
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,13 +56,19 @@ def prepare(
     micro_batch: samples per piece; None finds it from the activations of a few samples of x.
     """
     probe = x[:GROUP]
-    net = rewritten(model, probe).requires_grad_(False).to(memory_format=torch.channels_last)
+    net = _ready(rewritten(model, probe))
     size = micro_batch or _fitting_batch(net, probe)
+    return Prepared(_ready(net, precision), precision, size, model)
+
+
+def _ready(net: nn.Module, precision: Precision = "float32") -> nn.Module:
+    """`net` itself, frozen and channels last, with weights as the precision wants them."""
+    net = net.requires_grad_(False).to(memory_format=torch.channels_last)
     if precision == "bfloat16":
         for module in net.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.to(torch.bfloat16)  # autocast would convert the weights again in each pass
-    return Prepared(net, precision, size)
+    return net
 
 
 def _fitting_batch(net: nn.Module, probe: Tensor) -> int:

@@ -25,7 +25,7 @@ def rewritten(model: nn.Module, probe: Tensor) -> nn.Module:
     readers = _only_readers(plain)
     if not readers:
         return plain
-    net = copy_of(plain)
+    net = copy_of(plain.eval())  # again: a forward pass that sets the mode has done so while it was traced
     kinds = {name: net.get_submodule(name) for pair in readers.items() for name in pair}
     for source, reader in readers.items():
         first, second = kinds[source], kinds[reader]

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.nn.functional import one_hot
 
 from advbench.core.gradients import attended_rows
@@ -20,9 +21,10 @@ class Watched(nn.Module):
     """Passes x on to `model` and keeps the books for a batch of goals y (B,).
 
     forwards, backwards (B,) int64: passes of each sample. hits (B,) int64: forward passes whose prediction met the
-    goal (left y, or is y if `targeted`). first_success (B,) int64: forward passes before the first hit; -1 without one.
-    trace, with `tracing`: the predicted class at each pass as pairs (rows, classes). Samples are told apart by the rows
-    that the core attends to; an attack that calls the model on a part of the batch by its own means is charged evenly.
+    goal (left y, or is y if `targeted`). first_success (B,) int64: forward passes before the first hit; -1 without
+    one. blind (B,) bool: gradients were asked for, and none came. trace, with `tracing`: the predicted class at each
+    pass as pairs (rows, classes). Samples are told apart by the rows that the core attends to; an attack that calls
+    the model on a part of the batch by its own means is charged evenly.
 
     access: what comes back. "gradient": the logits. "scores": logits without a graph. "decision": the predicted class,
     one-hot. "none": asking raises ConfigError. budget: passes (forward plus backward) that a sample may take; after
@@ -54,8 +56,11 @@ class Watched(nn.Module):
         self.first_success = torch.full_like(y, -1)
         self.first_within = y.new_full((len(y), 0 if reach is None else len(reach[2])), -1)
         self.hits = torch.zeros_like(y)
+        self.cut = torch.zeros_like(y)  # passes meant for a gradient to which the model gave no graph
+        self.felt = torch.zeros_like(y)  # backward passes that brought a gradient other than zero
         self.trace: list[tuple[Tensor, Tensor]] = []
         self.marks: Marks = []  # what the attack said of single samples
+        self._led: bool | None = None  # is there a way from the model's answers back to x? Asked once
         self._classes: tuple[int, torch.dtype] | None = None  # of the model's answers, once it has given one
         self._unassigned = [0, 0]  # sample passes forward and backward of unknown rows
 
@@ -73,15 +78,24 @@ class Watched(nn.Module):
         known = rows is not None and len(rows) == len(x)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.access == "gradient"):
             if known and rows is not None:
-                return self._seen(self._ask(x, rows))
-            logits: Tensor = self.model(x)
-        self._count_unassigned(logits)
+                return self._seen(self._ask(self._listening(x, rows), rows))
+            heard = self._listening(x, None)
+            logits: Tensor = self.model(heard)
+            self._count_unassigned(logits, heard)
         return self._seen(logits)
 
     def passes(self) -> tuple[Tensor, Tensor]:
         """(forwards, backwards), each (B,) int64, with the passes of unknown rows spread evenly (rounded up)."""
         share = [-(-count // max(len(self.y), 1)) for count in self._unassigned]
         return self.forwards + share[0], self.backwards + share[1]
+
+    @property
+    def blind(self) -> Tensor:
+        """(B,) bool: the attack asked for the sample's gradient, and nothing but zeros ever reached x.
+
+        That is: at each pass the model gave no graph, or the gradient was exactly zero or not finite everywhere.
+        """
+        return (self.passes()[1] + self.cut > 0) & (self.felt == 0)
 
     def trajectory(self) -> Tensor:
         """Predicted class (B, T) at each traced pass, int64; -1 after a sample's last one."""
@@ -100,6 +114,8 @@ class Watched(nn.Module):
         before = self.forwards[rows][:, None]
         self.first_within[rows] = _earlier(self.first_within[rows], before, other.first_within)
         self.hits[rows] += other.hits
+        self.cut[rows] += other.cut
+        self.felt[rows] += other.felt
         self.marks += [(word, rows[said]) for word, said in other.marks]
         self.forwards[rows] += forwards
         self.backwards[rows] += backwards
@@ -110,7 +126,7 @@ class Watched(nn.Module):
             logits: Tensor = self.model(x)
             self._count(logits, x, rows)
             return logits
-        price = 2 if x.requires_grad and torch.is_grad_enabled() else 1
+        price = 2 if _wants_gradient(x) else 1
         spent = self.forwards[rows] + self.backwards[rows] + price * (_turns(rows) + 1)
         asked = (spent <= self.budget).nonzero()[:, 0]
         if len(asked) == len(rows):
@@ -157,6 +173,8 @@ class Watched(nn.Module):
             self.trace.append((rows, classes))
         if logits.requires_grad:
             _on_backward(logits, partial(self._count_backward, rows))
+        if _wants_gradient(x) and not self._leads(logits, x):
+            self.cut.index_add_(0, rows, torch.ones_like(rows))
 
     def _count_backward(self, rows: Tensor, grad: Tensor) -> Tensor | None:
         spent = self.forwards[rows] + self.backwards[rows]
@@ -165,13 +183,55 @@ class Watched(nn.Module):
             return None
         return grad * (spent < self.budget)[:, None]
 
-    def _count_unassigned(self, logits: Tensor) -> None:
+    def _count_unassigned(self, logits: Tensor, x: Tensor) -> None:
         self._unassigned[0] += len(logits)
         if logits.requires_grad:
             _on_backward(logits, partial(self._count_unassigned_backward, len(logits)))
+        if _wants_gradient(x) and not self._leads(logits, x):
+            self.cut += 1
 
     def _count_unassigned_backward(self, size: int, grad: Tensor) -> None:
         self._unassigned[1] += size
+
+    def _leads(self, logits: Tensor, x: Tensor) -> bool:
+        """Does the graph of the logits lead to x? A model may cut it and begin another: no backward pass would tell."""
+        if logits.requires_grad and self._led is None:
+            self._led = _leads_to(logits, x)
+        return logits.requires_grad and bool(self._led)
+
+    def _listening(self, x: Tensor, rows: Tensor | None) -> Tensor:
+        """x (A, ...), such that the books learn of the gradient that comes back to it through the model."""
+        if not _wants_gradient(x):
+            return x
+        heard = x.view_as(x)
+        _on_backward(heard, partial(self._feel, rows))
+        return heard
+
+    def _feel(self, rows: Tensor | None, grad: Tensor) -> None:
+        # What is not finite is of no more use than a zero: `core.gradients` makes it one.
+        brought = grad.detach().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).flatten(1).any(1).long()
+        if rows is None:
+            self.felt += brought.sum()
+        else:
+            self.felt.index_add_(0, rows, brought)
+
+
+def _leads_to(y: Tensor, x: Tensor) -> bool:
+    """Is x, computed from other tensors itself, among those that y was computed from?"""
+    waiting = [y.grad_fn]
+    seen: set[Node] = set()
+    while waiting:
+        node = waiting.pop()
+        if node is x.grad_fn:
+            return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [before for before, _ in node.next_functions]
+    return False
+
+
+def _wants_gradient(x: Tensor) -> bool:
+    return x.requires_grad and torch.is_grad_enabled()
 
 
 def _turns(rows: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -127,6 +128,33 @@ def test_a_nested_grid_is_monotone_and_cheaper(net: nn.Module, samples: tuple[Te
     rows = tables[1].to_pandas()
     assert "nested" in set(rows["evidence"])
     assert not rows.loc[rows["evidence"] == "nested", "fooled"].any()
+
+
+def test_a_nested_grid_begins_in_the_smaller_ball_at_the_example_of_the_larger(
+    net: nn.Module, samples: tuple[Tensor, Tensor]
+) -> None:
+    x, y = samples
+    seen: list[tuple[float, Tensor, Tensor, Tensor | None]] = []
+
+    def told(
+        model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, draws: Draws, x_start: Tensor | None = None
+    ) -> Tensor:
+        seen.append((threat.radius, x, y, x_start))
+        return pgd(model, x, y, threat, draws=draws, x_start=x_start, steps=10)
+
+    entry = Entry("told", told, AttackInfo((math.inf,), "gradient", nested=True))
+    for nested in (True, False):
+        seen.clear()
+        evaluate_grid(
+            net, x, y, None, assault=Assault(entry, nested=nested), norm=math.inf, grid=GRID, execution=Execution()
+        )
+        assert len(seen) == len(GRID)
+        assert all((start is not None) == (nested and place > 0) for place, (_, _, _, start) in enumerate(seen))
+        for (larger, *_), (eps, clean, label, start) in pairwise(seen):
+            if start is not None:
+                length = (start - clean).flatten(1).abs().amax(1)
+                assert bool(((length > eps) & (length <= larger + 1e-6)).all())
+                assert bool((net(start).argmax(1) != label).all())
 
 
 def test_the_example_of_a_row_is_what_the_row_says(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
@@ -265,6 +293,7 @@ def test_no_samples_give_no_rows(net: nn.Module) -> None:
         ({"attack": "saliency"}, "'saliency' is an attribution, not an attack"),
         ({"attack": "random_spher"}, "did you mean 'random_sphere'"),
         ({"threat": "linf"}, "threat must be a ThreatModel"),
+        ({"threat": ThreatModel(math.inf, 0.1, 0.2, 0.8)}, r"images are in \[0, 1\] here, got the box \[0.2, 0.8\]"),
         ({"seed": -1}, "seed must be a whole number >= 0, got -1"),
         ({"seed": "0"}, "seed must be a whole number >= 0, got '0'"),
         ({"budget": 0}, "budget must be a whole number of at least 1, got 0"),
@@ -383,6 +412,22 @@ def test_inference_mode_does_not_hide_the_gradients(net: nn.Module, samples: tup
     with torch.inference_mode():
         for images, labels in ((x, y), (x.clone(), y.clone())):
             assert torch.equal(evaluate(net, images, labels, attack="fgsm", threat=threat).fooled, expected.fooled)
+
+
+def test_images_that_want_a_gradient_are_attacked_without_a_graph(
+    net: nn.Module, samples: tuple[Tensor, Tensor]
+) -> None:
+    """Else x_adv, and every step on the way to it, would hang on the graph of x."""
+    x, y = samples
+    wanting = x.clone().requires_grad_(True)
+    threat = ThreatModel(math.inf, 0.1)
+    found = evaluate(net, wanting, y, attack="pgd", threat=threat, steps=3).x_adv
+    expected = evaluate(net, x, y, attack="pgd", threat=threat, steps=3).x_adv
+    assert found is not None
+    assert expected is not None
+    assert not found.requires_grad
+    assert torch.equal(found, expected)
+    assert wanting.grad is None
 
 
 def test_a_model_that_writes_into_its_images_is_refused(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:

@@ -13,9 +13,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advbench.bench.export import FORMATS, Row, export, rows_under, to_csv, to_json, to_latex, to_markdown, to_parquet
+from advbench.bench.export import (
+    FORMATS,
+    Row,
+    distance_text,
+    export,
+    rows_under,
+    to_csv,
+    to_json,
+    to_latex,
+    to_markdown,
+    to_parquet,
+)
 from advbench.bench.runner import run
-from advbench.bench.summary import COLUMNS, blank
+from advbench.bench.summary import COLUMNS, LATER, blank
+from advbench.bench.verify import verify
+from advbench.store import read_json, write_json
 from advbench.types import ConfigError
 from tests.bench.tiny_matrix import write_matrix
 
@@ -23,6 +36,7 @@ DESIGN = (
     "model, defense, attack, goal, norm, eps, n, clean_accuracy, robust_accuracy, ci_low, ci_high, median_distance, "
     "forwards, backwards, queries, seconds, status"
 )
+INTERVAL = ", median_low, median_high"
 HOSTILE = [
     "=1+1",
     "+1",
@@ -37,17 +51,20 @@ HOSTILE = [
 names = st.text(max_size=12) | st.sampled_from(HOSTILE)
 
 
+FIGURES = (*COLUMNS[12:16], *COLUMNS[17:])
+
+
 @st.composite
 def rows(draw: st.DrawFn) -> Row:
     labels = {name: draw(names) for name in ("model", "defense", "attack")} | {"goal": "next", "norm": "l2"}
     share = st.floats(0, 1)
-    values = {name: draw(share) for name in COLUMNS[7:12]} | {name: draw(st.floats(0, 1e6)) for name in COLUMNS[12:16]}
+    values = {name: draw(share) for name in COLUMNS[7:12]} | {name: draw(st.floats(0, 1e6)) for name in FIGURES}
     empty = blank(labels, [draw(st.sampled_from(["0.1", "8/255"]))], "failed")[0]
     return empty if draw(st.booleans()) else empty | values | {"n": draw(st.integers(1, 9999)), "status": "done"}
 
 
-def test_the_columns_are_those_of_the_design() -> None:
-    assert ", ".join(COLUMNS) == DESIGN
+def test_the_columns_are_those_of_the_design_and_then_the_interval_of_the_median() -> None:
+    assert ", ".join(COLUMNS) == DESIGN + INTERVAL
 
 
 def test_without_a_radius_there_is_a_distance_and_no_robust_accuracy(tmp_path: Path) -> None:
@@ -62,8 +79,35 @@ def test_without_a_radius_there_is_a_distance_and_no_robust_accuracy(tmp_path: P
     assert isinstance(alone["clean_accuracy"], float)
     (line,) = [line for line in export(tmp_path, "markdown").decode().splitlines() if "| l2 |  |" in line]
     assert [part.strip() for part in line.split("|")][8:] == [
-        f"{100 * alone['clean_accuracy']:.1f}", "", "", f"{alone['median_distance']:.4g}", ""
+        f"{100 * alone['clean_accuracy']:.1f}", "", "", distance_text(alone), ""
     ]  # fmt: skip
+
+
+def test_a_distance_in_words() -> None:
+    """Not reached is None; a result stored before there was an interval has none."""
+    row = {"n": 40, "median_distance": 0.41234, "median_low": 0.38, "median_high": 0.45}
+    assert distance_text(row) == "0.4123 (0.38 to 0.45)"
+    assert distance_text({**row, "median_high": None}) == "0.4123 (0.38 or more)"
+    assert distance_text({**row, "median_distance": None, "median_high": None}) == "not reached (0.38 or more)"
+    assert distance_text(dict.fromkeys(row) | {"n": 40}) == "not reached"
+    assert distance_text({"n": 40, "median_distance": 0.41234}) == "0.4123"
+    assert distance_text(dict.fromkeys(row) | {"n": 0}) == ""
+
+
+def test_results_from_before_the_interval_export_as_if_they_had_it(tmp_path: Path) -> None:
+    matrix = write_matrix(tmp_path, attacks=["ddn"], threats=[{"norm": 2, "eps": [0.5]}, {"norm": 2}])
+    assert run(matrix, results=tmp_path, device="cpu").exit_code == 0
+    now = rows_under(tmp_path)
+    alone = next(row for row in now if row["eps"] is None)
+    assert alone["median_low"] < alone["median_distance"] < alone["median_high"]  # type: ignore[operator]
+    for cell in tmp_path.glob("*/*/cell.json"):
+        record = read_json(cell)
+        for row in record["summary"]:
+            for name in LATER:
+                del row[name]
+        write_json(cell, record)
+    assert rows_under(tmp_path) == now
+    assert not [finding for finding in verify(tmp_path) if finding.wrong]
 
 
 @given(st.lists(rows(), max_size=4))

@@ -78,6 +78,20 @@ def test_the_heading_speaks_about_the_largest_radius() -> None:
         "net, none, against pgd: linf, eps 0.1; of 40 samples 25.0 % hold (95 % interval 14.2 to 40.2)"
     )
     assert "goal" not in text
-    aimed = {**RECORD, "labels": {**RECORD["labels"], "goal": "next"}, "summary": [{**ROW, "eps": None}]}  # type: ignore[dict-item]
-    assert "against pgd next: linf, nearest example; of 40" in _heading(aimed)
+    aimed = {**RECORD, "labels": {**RECORD["labels"], "goal": "next"}}  # type: ignore[dict-item]
+    assert "against pgd next: linf, eps 0.1; of 40" in _heading(aimed)
     assert "Held: the goal was not met." in _heading(aimed)
+
+
+def test_without_a_radius_the_heading_speaks_about_the_distance_and_not_about_a_share() -> None:
+    nearest = {"eps": None, "median_distance": 0.4375, "median_low": 0.25, "median_high": 0.5}
+    found = _heading({**RECORD, "summary": [{**ROW, **nearest, "robust_accuracy": 0.0}]})
+    assert "linf, nearest example; over 40 samples the median distance (95 % interval) is 0.4375 (0.25 to 0.5)" in found
+    assert "hold" not in found
+    assert "0 %" not in found
+    nowhere = {"eps": None, "median_distance": None, "median_low": 0.25, "median_high": None, "robust_accuracy": 0.6}
+    assert "is not reached (0.25 or more), with clean errors at 0; 24 held at any distance." in _heading(
+        {**RECORD, "summary": [{**ROW, **nowhere}]}
+    )
+    none_apply = {"eps": None, "n": 0, "median_distance": None, "robust_accuracy": None}
+    assert "nearest example; it applies to no sample." in _heading({**RECORD, "summary": [{**ROW, **none_apply}]})

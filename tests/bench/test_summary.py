@@ -41,6 +41,7 @@ def test_by_hand() -> None:
     # Wilson: centre (p + z^2 / 2n) / (1 + z^2 / n), half width z sqrt(p (1 - p) / n + z^2 / 4 n^2) / (1 + z^2 / n)
     assert (row["ci_low"], row["ci_high"]) == (pytest.approx(0.0456, abs=1e-4), pytest.approx(0.6994, abs=1e-4))
     assert row["median_distance"] == pytest.approx(0.025)
+    assert (row["median_low"], row["median_high"]) == (0.0, None)  # four samples bound no median
     assert (row["forwards"], row["seconds"], row["status"]) == (5.0, 1.5, "done")
 
 

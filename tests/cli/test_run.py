@@ -116,6 +116,24 @@ def test_attack_leaves_a_cell_a_picture_and_a_matrix(
     assert len(list(tmp_path.glob("again/attack/*/cell.json"))) == 1
 
 
+@pytest.mark.slow
+def test_what_to_beware_of_is_said_by_attack_each_time_and_by_status(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that passes no gradient on."""
+    layers = "nn.Flatten(), nn.Linear(64, 10), nn.Threshold(1e9, 0.0), nn.Linear(10, 10)"
+    (tmp_path / "flat.py").write_text(f"from torch import nn\ndef net():\n    return nn.Sequential({layers})\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    more = ["--norm", "inf", "--eps", "0.1", "--samples", "40", "--allow-code", "--out", tmp_path / "out"]
+    for _ in range(2):
+        assert advbench("attack", "bim", "--model", "python:flat:net", "--dataset", "digits", *more) == 0
+        assert capsys.readouterr().out.count("no gradient ever reached x on any of the") == 1
+    assert advbench("status", tmp_path / "out") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("  done     flat:net / none / bim / linf")
+    assert lines[2].strip().startswith("eps 0.1: no gradient ever reached x on any of the")
+
+
 def test_attack_takes_a_class_as_its_goal(
     advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -115,14 +115,18 @@ def test_the_cost_follows_the_work_left() -> None:
     assert seen == [[0, 1]]  # all done at once
 
 
-def test_checks_for_leaving_may_be_rare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a GPU: the same verdicts, a few steps more."""
+@pytest.mark.parametrize("keep", [keep_latest, keep_strongest])
+def test_checks_for_leaving_may_be_rare(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: a few steps more, but the same record: who is only carried along keeps what it stopped with."""
     z, thresholds = some(6, 3)
-    often = descend(z, beyond(thresholds), step=RULES["adam"], steps=12)
-    monkeypatch.setattr("advbench.core.descent._STEPS_BETWEEN_CHECKS", {"cpu": 5})
-    rarely = descend(z, beyond(thresholds), step=RULES["adam"], steps=12)
-    assert torch.equal(often.reached, rarely.reached)
-    torch.testing.assert_close(often.z[~often.reached], rarely.z[~often.reached])
+    for stop in (when_reached, lambda kept: kept.loss <= -1.5):
+        monkeypatch.setattr("advbench.core.descent._STEPS_BETWEEN_CHECKS", {})
+        often = descend(z, beyond(thresholds), step=RULES["adam"], steps=12, keep=keep, stop=stop)
+        monkeypatch.setattr("advbench.core.descent._STEPS_BETWEEN_CHECKS", {"cpu": 5})
+        rarely = descend(z, beyond(thresholds), step=RULES["adam"], steps=12, keep=keep, stop=stop)
+        assert torch.equal(often.reached, rarely.reached)
+        torch.testing.assert_close(often.z, rarely.z)
+        torch.testing.assert_close(often.loss, rarely.loss)
 
 
 @given(seeds(), st.integers(0, 6))

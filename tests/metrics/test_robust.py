@@ -112,8 +112,8 @@ def test_a_sample_without_a_row_at_some_eps_is_an_error() -> None:
 def test_the_median_distance_counts_clean_errors_as_zero_and_survivors_as_infinite() -> None:
     samples = [row(0, math.nan, correct=False), row(1, math.nan, adv_pred=1, l2=0.5), row(2, math.nan)]
     assert nearest_error(pd.DataFrame(samples), 2.0).tolist() == [0, 0.5, math.inf]
-    assert median_distance(pd.DataFrame(samples), 2.0) == 0.5
-    assert median_distance(pd.DataFrame([*samples[1:], row(3, math.nan)]), 2.0) == math.inf
+    assert median_distance(pd.DataFrame(samples), 2.0).value == 0.5
+    assert median_distance(pd.DataFrame([*samples[1:], row(3, math.nan)]), 2.0).value == math.inf
 
 
 def test_samples_that_a_goal_does_not_apply_to_are_left_out_of_its_accuracy_and_hold_in_the_worst_case() -> None:

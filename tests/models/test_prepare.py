@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from advbench.core.activations import record
+from advbench.core.stand_in import network_behind
 from advbench.models.predict import predict
 from advbench.models.prepare import Prepared, prepare
 
@@ -156,3 +158,21 @@ def test_a_relu_may_not_overwrite_what_others_read(x: Tensor) -> None:
     fast = prepare(model, x)
     torch.testing.assert_close(fast(x), model(x))
     torch.testing.assert_close(_gradient(fast, x), _gradient(model, x))
+
+
+def test_a_layers_name_means_the_users_layer(net: nn.Module, x: Tensor) -> None:
+    """Whoever looks inside finds what the model itself puts out under each name: no pool where a ReLU stood."""
+    layers = (nn.Conv2d(6, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 5))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(*list(net.children())[:2], *layers).eval()
+    fast = prepare(model, x)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+    inside = network_behind(fast)
+    names = [name for name, _ in model.named_modules() if name]
+    with record(model, names) as expected, record(inside, names) as found:
+        torch.testing.assert_close(fast(x[:8]), model(x[:8]))
+        for name in names:
+            torch.testing.assert_close(found[name], expected[name])
+    assert not any(parameter.requires_grad for parameter in inside.parameters())
+    assert not any(module.training for module in inside.modules())

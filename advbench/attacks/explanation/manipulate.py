@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, at_least_zero, positive
-from advbench.attacks.explanation.shift_map import Aim, shift_map
+from advbench.attacks.explanation.shift_map import Aim, MapLoss, shift_map
 from advbench.core.draws import Draws
 from advbench.core.step_rules import adam
 from advbench.registry import attack
 from advbench.types import ConfigError, ThreatModel
+
+_ASIDE = 1e-3  # of a pixel's share
 
 
 @attack(norms=(2, inf), access="gradient", paper="arXiv:1906.07983", keeps_label=True, cost=(3003, 4502))
@@ -72,13 +74,21 @@ def _towards(wanted: Tensor, shares: Tensor) -> Aim:
 
 
 def _away(shares: Tensor) -> Aim:
-    length = shares.flatten(1).square().sum(1).sqrt()
+    # A little aside: from the map itself, where a network without ReLUs begins, the cosine has no slope.
+    origin = shares.flatten(1)
+    aside = 1.0 + _ASIDE * torch.linspace(-1.0, 1.0, origin.shape[1], dtype=origin.dtype, device=origin.device)
+    return Aim(_cosine(origin * aside), _cosine(origin), done=0.0)
+
+
+def _cosine(origin: Tensor) -> MapLoss:
+    """To the maps `origin` (B, H * W)."""
+    length = origin.square().sum(1).sqrt()
 
     def cosine(found: Tensor, rows: Tensor) -> Tensor:
         flat = found.flatten(1)
-        return (flat * shares[rows].flatten(1)).sum(1) / (flat.square().sum(1).sqrt() * length[rows])
+        return (flat * origin[rows]).sum(1) / (flat.square().sum(1).sqrt() * length[rows])
 
-    return Aim(cosine, cosine, done=0.0)
+    return cosine
 
 
 def _as_shares(target_map: Tensor, x: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Attacks that need the victim's gradient. Each hands `core.descent.descend` its own parts; see advbench.attacks."""
+"""Attacks that need the victim's gradient. Most hand `core.descent.descend` their own parts; see advbench.attacks."""

@@ -14,7 +14,7 @@ from advbench.core.gradients import attending, frozen, labels_at
 from advbench.core.objectives import misclassify
 from advbench.core.projections import within
 from advbench.core.step_rules import cosine, steepest
-from advbench.core.view_gradient import over_looks
+from advbench.core.view_gradient import in_box_of, over_looks
 from advbench.core.views import photographed
 from advbench.registry import attack
 from advbench.types import ConfigError, ThreatModel
@@ -60,7 +60,7 @@ def expectation_over_transformation(
     for name, value in {**parts, "blur": blur, "grain": grain}.items():
         at_least_zero(name, value)
     try:
-        view = photographed(**parts, blur=blur, grain=grain, jpeg=jpeg)
+        view = in_box_of(threat, photographed(**parts, blur=blur, grain=grain, jpeg=jpeg))
     except ValueError as error:
         raise ConfigError(str(error)) from None
     x_adv, everybody = x.clone(), torch.arange(len(x), device=x.device)

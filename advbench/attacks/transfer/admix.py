@@ -42,6 +42,7 @@ def admix(
     copies = at_least_one("scales", scales) * at_least_one("mixes", mixes)
     if pool is not None and (not len(pool) or pool.shape[1:] != x.shape[1:]):
         raise ConfigError(f"pool must hold images of shape {tuple(x.shape[1:])}, got {tuple(pool.shape)}")
-    look = admixed(scales, at_least_zero("strength", strength), pool)
+    others = None if pool is None else (pool - threat.low) / (threat.high - threat.low)
+    look = admixed(scales, at_least_zero("strength", strength), others)
     parts = Parts(steps, decay, early_stop, look=look, looks=copies)
     return ascend(model, x, y, threat, parts, draws=draws, targeted=targeted)

@@ -17,7 +17,7 @@ from advbench.core.objectives import Objective, misclassify
 from advbench.core.projections import within
 from advbench.core.sampling import in_ball
 from advbench.core.step_rules import momentum, steepest
-from advbench.core.view_gradient import Look, over_looks
+from advbench.core.view_gradient import Look, in_box_of, over_looks
 from advbench.types import ThreatModel
 
 
@@ -59,7 +59,7 @@ def ascend(
     at_least_zero("decay", parts.decay), at_least_zero("reach", parts.reach)
     objective, project = misclassify(model, y, targeted=targeted), within(threat, x)
     step = momentum(threat.norm, size, decay=parts.decay)
-    one, correction = _gradient(parts, draws), _correction(parts, threat, draws)
+    one, correction = _gradient(parts, threat, draws), _correction(parts, threat, draws)
     elsewhere = parts.nesterov or parts.look is not None
     rows, z, kept = torch.arange(len(x), device=x.device), x, nothing_kept(x)
     velocity, lack = torch.zeros_like(x), torch.zeros_like(x)
@@ -93,10 +93,10 @@ def _at_work(kept: Kept, rows: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
     return tuple(part[left] for part in (rows, *state))
 
 
-def _gradient(parts: Parts, draws: Draws) -> Gradient:
+def _gradient(parts: Parts, threat: ThreatModel, draws: Draws) -> Gradient:
     if parts.look is None:
         return backprop
-    return over_looks(parts.look, draws, looks=at_least_one("looks", parts.looks))
+    return over_looks(in_box_of(threat, parts.look), draws, looks=at_least_one("looks", parts.looks))
 
 
 # (objective, z, its gradient, rows, step) -> what that gradient lacks to its mean in the neighbourhood
@@ -107,7 +107,7 @@ def _correction(parts: Parts, threat: ThreatModel, draws: Draws) -> Correction:
     wide = parts.reach * threat.radius
     around = threat.at(min(wide, threat.high - threat.low) if threat.norm == inf else wide)
     mine = draws.branch("neighbours")
-    one = _gradient(parts, mine)
+    one = _gradient(parts, threat, mine)
 
     def correction(objective: Objective, z: Tensor, grad: Tensor, rows: Tensor, i: int) -> Tensor:
         if not parts.neighbours:

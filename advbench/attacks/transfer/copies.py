@@ -1,6 +1,6 @@
 """Altered copies of an image under attack: gradients that agree on all of them belong to the image, not to the model.
 
-Each is a `Look`: z (A, C, H, W), the draws of these samples and the number of the look give (A, C, H, W).
+Each is a `Look`: z (A, C, H, W) in [0, 1], the draws of these samples and the number of the look give (A, C, H, W).
 """
 
 from __future__ import annotations

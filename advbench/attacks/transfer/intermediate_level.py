@@ -45,7 +45,8 @@ def intermediate_level(
     parameters filled in, run to its end. layer: a name as in `named_modules`; by default the convolution in the middle
     of them, rounded up (without one, a linear layer; without that, the logits). `steps` steps of length 2 eps / steps
     from x. early_stop: stop at the first iterate that is adversarial, return via's example where only that is, and x
-    itself where that meets the goal already; without it (`transfer` turns it off) the last iterate is returned.
+    itself where that meets the goal already; without it (`transfer` turns it off) the last iterate is returned, or the
+    last that was adversarial.
     Raises ConfigError if threat.eps is None, steps < 1 or no layer has this name.
     """
     size = 2.0 * threat.radius / at_least_one("steps", steps)

@@ -29,8 +29,8 @@ def ti_fgsm(
 ) -> Tensor:
     """x_adv: mi_fgsm whose gradient is blurred first, which stands for its mean over shifted images.
 
-    kernel: side of the Gaussian kernel in pixels, odd; its deviation is a sixth of that, as in the authors' code. 15 is
-    the paper's choice for 299 pixels; smaller images want a smaller one. steps, decay, early_stop: as in ni_fgsm.
+    kernel: side of the Gaussian kernel in pixels, odd; its deviation is (kernel - 1) / 6, as in the authors' code. 15
+    is the paper's choice for 299 pixels; smaller images want a smaller one. steps, decay, early_stop: as in ni_fgsm.
     `draws` is not used. Raises ConfigError if threat.eps is None, steps < 1, decay < 0, or kernel is even or < 1.
     """
     parts = Parts(steps, decay, early_stop, smooth=gaussian(kernel))

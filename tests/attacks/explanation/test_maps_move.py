@@ -110,6 +110,24 @@ def test_manipulate_goes_to_the_target_map_and_away_from_its_own() -> None:
     assert float(alike(away).mean()) < 0.9
 
 
+@pytest.mark.parametrize("activation", [torch.nn.GELU, torch.nn.Tanh])
+def test_a_network_without_relus_is_left_too(activation: type[torch.nn.Module]) -> None:
+    """Its map at x is the one that is descended from: exactly there the cosine has no slope."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = (torch.nn.Conv2d(1, 8, 3), activation(), torch.nn.Flatten(), torch.nn.Linear(128, 4))
+        model = torch.nn.Sequential(*layers).eval()
+    x, _, draws = images(conv_net(), 6)
+    y = model(x).argmax(1)
+    x_adv = manipulate(model, x, y, ThreatModel(inf, 0.05), draws=draws, steps=40)
+    assert (x_adv - x).abs().flatten(1).amax(1).tolist() == pytest.approx([0.05] * 6, abs=1e-3)
+    before, after = (gradient_shares(model, z, y).flatten(1) for z in (x, x_adv))
+    noise = x + 0.05 * draws.signs((1, 6, 6), "noise")
+    shaken = gradient_shares(model, noise.clamp(0.0, 1.0), y).flatten(1)
+    cosine = torch.nn.functional.cosine_similarity
+    assert bool((1.0 - cosine(before, after) > 1.5 * (1.0 - cosine(before, shaken))).all())
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_linear_model_has_one_map_and_stays_where_it_is(attack: Attack) -> None:
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 3))

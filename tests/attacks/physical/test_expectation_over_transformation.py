@@ -52,6 +52,23 @@ def test_without_views_it_falls_exactly_where_eps_exceeds_the_distance(shape: tu
             assert bool(problem.model(found).argmax(1) != y) == (factor > 1.0)
 
 
+def test_a_camera_sees_images_in_any_box() -> None:
+    """Images from -1 to 1 instead of 0 to 1 and a network that undoes that: the same examples."""
+    model = conv_net().double()
+    x, y, draws = images(conv_net(), 4)
+    x, undone = x.double(), nn.Sequential(Undone(), model)
+    expected = eot(model, x, y, ThreatModel(inf, 0.1), draws=draws, steps=3)
+    found = eot(undone, 2.0 * x - 1.0, y, ThreatModel(inf, 0.2, -1.0, 1.0), draws=draws, steps=3)
+    assert_close((found + 1.0) / 2.0, expected, atol=1e-9, rtol=0.0)
+
+
+class Undone(nn.Module):
+    """Images in [-1, 1] as images in [0, 1]."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (z + 1.0) / 2.0
+
+
 def test_each_look_is_one_pass_and_what_is_wrong_already_costs_one() -> None:
     model = conv_net()
     x, y, draws = images(model, 4)

@@ -144,6 +144,28 @@ def test_admix_averages_mixed_and_darkened_copies() -> None:
     agree(found, written_out(model, x, y, slope_at))
 
 
+@pytest.mark.parametrize("norm", [2.0, inf])
+@pytest.mark.parametrize("method", FAMILY, ids=lambda method: method.__name__)
+def test_what_is_black_is_the_boxs_to_say(method: Callable[..., Tensor], norm: float) -> None:
+    """Images from -1 to 1 instead of 0 to 1 and a network that undoes that: the same examples."""
+    model = conv_net().double()
+    x, y, draws = images(conv_net(), 8)
+    x, undone = x.double(), nn.Sequential(Undone(), model)
+    options: dict[str, object] = {"steps": 4, "early_stop": False} | ({"kernel": 3} if method is ti_fgsm else {})
+    wide = options | ({"pool": 2.0 * x.flip(0) - 1.0} if method is admix else {})
+    narrow = options | ({"pool": x.flip(0)} if method is admix else {})
+    expected = method(model, x, y, ThreatModel(norm, 0.1), draws=draws, **narrow)
+    found = method(undone, 2.0 * x - 1.0, y, ThreatModel(norm, 0.2, -1.0, 1.0), draws=draws, **wide)
+    assert_close((found + 1.0) / 2.0, expected, atol=1e-9, rtol=0.0)
+
+
+class Undone(nn.Module):
+    """Images in [-1, 1] as images in [0, 1]."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (z + 1.0) / 2.0
+
+
 def test_with_all_parts_off_it_is_mi_fgsm_and_with_one_on_it_is_that_method() -> None:
     model = conv_net()
     x, y, draws = images(model)

@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from advbench.attacks.physical.corruption.blur import enlarge, smear
 from advbench.attacks.physical.corruption.severities import Constants
@@ -65,20 +64,24 @@ def brightness(image: Tensor, draws: Draws, constants: Constants) -> Tensor:
 def plasma(image: Tensor, draws: Draws, decay: float) -> Tensor:
     """Fractal noise (A, 1, H, W) from 0 to 1 for each image; each octave is decay^2 times fainter than the last.
 
-    Fournier et al. 1982, doi:10.1145/358523.358553: midpoints are displaced by uniform noise, on a torus.
+    Diamond-square (Fournier et al. 1982, doi:10.1145/358523.358553) on a torus: the middle of each square is the mean
+    of its corners plus uniform noise, then the middle of each side that of the four points around it.
     """
     height, width = image.shape[2:]
-    field = draws.uniform((1, 2, 2), "plasma", 0).to(image)
+    field = image.new_zeros(len(image), 1, 1, 1)
     amplitude, octave = 1.0, 0
     while field.shape[2] < max(height, width):
-        octave += 1
-        amplitude /= decay**2
-        # One more row and column of the torus, so that its last points have midpoints too.
-        closed = functional.pad(field, (0, 1, 0, 1), mode="circular")
-        side = 2 * field.shape[2]
-        field = functional.interpolate(closed, size=(side + 1,) * 2, mode="bilinear", align_corners=True)[..., :-1, :-1]
-        noise = draws.uniform((1, side, side), "plasma", octave).to(image)
-        field = field + amplitude * (2.0 * noise - 1.0)
+        side = field.shape[2]
+        noise = draws.uniform((3, 1, side, side), "plasma", octave).to(image)
+        middle, beside, below = (amplitude * (2.0 * noise - 1.0)).unbind(1)
+        right, down = field.roll(-1, 3), field.roll(-1, 2)
+        middle = middle + (field + right + down + right.roll(-1, 2)) / 4.0
+        beside = beside + (field + right + middle + middle.roll(1, 2)) / 4.0
+        below = below + (field + down + middle + middle.roll(1, 3)) / 4.0
+        rows = torch.stack(
+            [torch.stack([field, beside], -1).flatten(3), torch.stack([below, middle], -1).flatten(3)], 3
+        )
+        field, amplitude, octave = rows.flatten(2, 3), amplitude / decay**2, octave + 1
     field = field[..., :height, :width]
     low, high = field.flatten(1).amin(1)[:, None, None, None], field.flatten(1).amax(1)[:, None, None, None]
     return (field - low) / torch.where(high > low, high - low, 1.0)

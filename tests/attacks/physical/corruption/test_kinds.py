@@ -173,6 +173,36 @@ def test_fog_keeps_the_brightest_value_as_the_limit_and_plasma_fills_the_range()
     assert max(neighbours) < 0.1  # clouds, not noise
 
 
+def diamond_square(side: int, decay: float, noise: np.random.Generator) -> np.ndarray:
+    """Fournier et al. 1982 on a torus: middles of squares first, then those of their sides; (side, side) in [0, 1]."""
+    field, amplitude = np.zeros((1, 1)), 1.0
+    while len(field) < side:
+        count = len(field)
+        finer = np.zeros((2 * count, 2 * count))
+        finer[::2, ::2] = field
+        for row, column in ((1, 1), (0, 1), (1, 0)):  # the last two lean on the first
+            for i in range(row, 2 * count, 2):
+                for j in range(column, 2 * count, 2):
+                    around = (
+                        ((-1, -1), (-1, 1), (1, -1), (1, 1)) if row == column else ((-1, 0), (1, 0), (0, -1), (0, 1))
+                    )
+                    known = sum(finer[(i + a) % (2 * count), (j + b) % (2 * count)] for a, b in around) / 4.0
+                    finer[i, j] = known + amplitude * noise.uniform(-1.0, 1.0)
+        field, amplitude = finer, amplitude / decay**2
+    filled: np.ndarray = (field - field.min()) / (field.max() - field.min())
+    return filled
+
+
+@pytest.mark.parametrize("decay", [3.0, 2.0, 1.4])
+def test_plasma_is_as_rough_as_diamond_square_at_every_distance(decay: float) -> None:
+    noise = np.random.default_rng(0)
+    known = torch.from_numpy(np.stack([diamond_square(16, decay, noise) for _ in range(200)]))
+    found = plasma(torch.zeros(200, 1, 16, 16), draws(200), decay)[:, 0].double()
+    for lag in (1, 2, 4, 8):
+        apart, expected = ((each - each.roll(lag, 2)).square().mean().sqrt() for each in (found, known))
+        torch.testing.assert_close(apart, expected, rtol=0.06, atol=0.0)
+
+
 def test_without_length_and_shift_nothing_is_bent() -> None:
     image = torch.rand(2, 3, 9, 12, generator=torch.Generator().manual_seed(0))
     still = elastic_transform(image, draws(2), (0.0, 1.0, 0.0))
