@@ -179,6 +179,7 @@ def _cascades(model: nn.Module, x: Tensor, y: Tensor, methods: list[str], seed: 
             "half": f"{mean[3]:.2f}",
             "all": f"{mean[-1]:.2f}",
             "score": f"{found.score:.2f}",
+            "left out": str(found.blank),
             "badge": found.badge,
             "other class": f"{other.score:.2f}",
         }

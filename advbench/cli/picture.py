@@ -62,6 +62,7 @@ class _Remembering(click.Command):
     metavar="KEY=V1,V2,...",
     help="A labelled strip: a picture for each value of a parameter, target, style, image.",
 )
+@click.option("--true-size", is_flag=True, help="Write small pictures pixel by pixel: else those are enlarged.")
 @click.option("--every", type=click.IntRange(1), help="Previews every so many steps, in OUT.previews.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
@@ -86,6 +87,7 @@ def picture(
     count: int,
     params: tuple[str, ...],
     vary: str | None,
+    true_size: bool,
     every: int | None,
     seed: int,
     device: str,
@@ -95,7 +97,8 @@ def picture(
     """Make a picture by METHOD (see: advbench list syntheses; advbench show synthesis METHOD).
 
     A run that was interrupted goes on where it was when the same command is given again. The file says how it was made
-    (PNG text: command, seed, versions).
+    (PNG text: command, seed, versions). Pictures of less than 128 pixels are drawn with larger ones, to at least 256;
+    their true size is in the text too.
     """
     from advbench.bench.picture_sources import Source, read_size
     from advbench.bench.picturing import sizes_itself
@@ -118,7 +121,8 @@ def picture(
         only_made=sizes_itself(entry),
     )
     chosen = settings(params, entries=[entry])
-    question = _Question(method, chosen, seed, count, str(context.meta["words"]), vary, every, device)
+    words = str(context.meta["words"])
+    question = _Question(method, chosen, seed, count, words, vary, not true_size, every, device)
     _make(source, question, out)
 
 
@@ -132,6 +136,7 @@ class _Question:
     count: int
     words: str
     vary: str | None
+    enlarge: bool
     every: int | None
     device: str
 
@@ -160,14 +165,14 @@ def _make(source: Source, question: _Question, out: Path) -> None:
     facts, every = picture_facts(asked), question.every
 
     def preview(name: str, images: Tensor) -> None:
-        write_pictures(out.with_name(f"{out.name}.previews") / f"{name}.png", images, facts)
+        write_pictures(out.with_name(f"{out.name}.previews") / f"{name}.png", images, facts, enlarge=question.enlarge)
 
     if variation is None:
         arguments_of(SYNTHESES[question.method], materials, question.params)
-        write_pictures(out, run_picture(asked, out, every=every, preview=preview), facts)
+        write_pictures(out, run_picture(asked, out, every=every, preview=preview), facts, enlarge=question.enlarge)
     else:
         strip = run_strip(varied(asked, variation, parsed), variation, out, every=every, preview=preview)
-        write_strip(out, variation.key, strip, facts)
+        write_strip(out, variation.key, strip, facts, enlarge=question.enlarge)
     click.echo(f"wrote {out}")
     if materials.model is not None and (hint := advice(question.method, materials.model)):
         click.echo(hint, err=True)

@@ -20,7 +20,7 @@ from advbench.metrics.map_similarity import rank_correlation, structural_similar
 Explainer = Callable[[nn.Module], Tensor]  # a model -> its maps (B, C, H, W) of the same images and targets
 
 # Mean rank correlation above which the map is said not to follow the weights. SqueezeNet 1.1 on photos: gradient 0.4,
-# Grad-CAM 0.1, guided backprop 0.6, deconvnet 0.9 (docs/faithfulness.md).
+# Grad-CAM 0.1, guided backprop 0.7, deconvnet 0.9 (docs/faithfulness.md).
 THRESHOLD = 0.5
 
 

@@ -88,7 +88,9 @@ def comparison_sheet(question: Question, panels: Sequence[Panel], words: Words, 
         told.append(f"Image {sample + 1}, {words.titles[sample]}: {head}.".replace("\n", "; "))
         for panel in sorted(of_block, key=lambda panel: (panel.method, panel.asked)):
             title = _title(question, panel, by_score=by_score)
-            block += _tiles(panel, image, maps[id(panel)], scales[id(panel)], kinds=kinds[panel.method], title=title)
+            made = _tiles(panel, image, maps[id(panel)], scales[id(panel)], kinds=kinds[panel.method], title=title)
+            group = panel.method * len(question.asked) + panel.asked  # a map with its controls
+            block += [replace(tile, group=group) for tile in made]
             where = whereabouts(maps[id(panel)]) if panel.control == MAP else "control"
             once = panel.of_method if panel.sample == groups[0][0] and panel.asked in groups[0][1] else ()
             numbers = "".join(f"; {note}" for note in (*panel.notes, *once))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from advbench.report.heat_maps import LEVELS
 from advbench.report.panel import Panel, Subject
 from advbench.report.stored import Identity, StoredCell
-from advbench.report.tables import LEVELS
 from advbench.store import read_table
 
 FILE = "explanations.parquet"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from advbench.metrics.audit import audit
+from advbench.metrics.blind import ADVICE, Blind, blind
+from advbench.metrics.invalid import invalid
 from advbench.metrics.robust import applicable
 from advbench.report.masking import black_box_ahead, flat_curves, single_step_ahead
 from advbench.report.panel import Panel, Subject
@@ -30,11 +32,13 @@ class Finding:
 
 def findings(matrix: StoredMatrix, panels: Sequence[Panel]) -> list[Finding]:
     """Everything that was found, the gravest kind first."""
-    by_cell = [[_found(cell, text) for cell in matrix.cells for text in rule(cell)] for rule in (_invalid, _audited)]
+    by_cell = [
+        [_found(cell, text) for cell in matrix.cells for text in rule(cell)] for rule in (_invalid, _blind, _audited)
+    ]
     rules = (single_step_ahead, black_box_ahead, flat_curves, control_ahead)
     places = [(panel, subject) for panel in panels if panel.grid for subject in panel.subjects]
     by_panel = [_found(cell, text) for rule in rules for place in places for cell, text in rule(*place)]
-    return [*by_cell[0], *by_panel, *by_cell[1]]
+    return [*by_cell[0], *by_cell[1], *by_panel, *by_cell[2]]
 
 
 def _found(cell: StoredCell, sentence: str) -> Finding:
@@ -42,13 +46,23 @@ def _found(cell: StoredCell, sentence: str) -> Finding:
 
 
 def _invalid(cell: StoredCell) -> Iterator[str]:
-    rows = cell.rows[cell.rows["status"] == "invalid"]
-    if len(rows):
-        ball, box = (int((~rows[name]).sum()) for name in ("in_ball", "in_box"))
+    found = invalid(cell.rows, cell.id.norm)
+    if found is not None:
+        by = f" by up to {found.excess:.2g}" if found.excess > 0 else ""
         yield (
-            f"{len(rows):,} of {len(cell.rows):,} results of {method_text(cell.id.method)} are invalid and count as "
-            f"held: {ball:,} lie outside the ball, {box:,} outside the box."
+            f"{found.invalid:,} of {found.n:,} results of {method_text(cell.id.method)} are invalid and count as held: "
+            f"{found.ball:,} lie outside the ball{by}, {found.box:,} outside the box."
         )
+
+
+def _blind(cell: StoredCell) -> Iterator[str]:
+    """At the radius where most samples held without ever getting a gradient; the largest of several such."""
+    found: list[tuple[Blind, str]] = [
+        (verdict, at) for at, rows in _by_radius(cell) if (verdict := blind(applicable(rows)))
+    ]
+    if found:
+        verdict, at = max(reversed(found), key=lambda each: each[0].blind)
+        yield f"{method_text(cell.id.method)}{at}: {verdict}. {ADVICE}."
 
 
 def _audited(cell: StoredCell) -> Iterator[str]:

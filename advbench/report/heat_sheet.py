@@ -7,7 +7,9 @@ import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, groupby
 from pathlib import Path
+from typing import TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -23,13 +25,15 @@ SIZE, LINE, LETTER = 7.0, 0.118, 0.057  # of the text: points; inches per line a
 INK, QUIET = "#1b1f24", "#4a5460"
 HEAD_LINES, FOOT_LINES = 6, 11  # at most, above and below a tile; below stand all measures of a map
 DPI = 150
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
     """pixels (H, W, 3) in [0, 1] with text above and below; scale: what its colours mean, None for a photograph.
 
-    once: what is said below the head where it stands for the first time.
+    once: what is said below the head where it stands for the first time. group: neighbours with the same number stay in
+    one line where they fit, such as a map and its controls.
     """
 
     pixels: Array
@@ -37,15 +41,17 @@ class Tile:
     foot: str = ""
     scale: Scale | None = None
     once: str = ""
+    group: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class HeatSheet:
     """blocks: tiles that belong together, such as an image and its maps; short blocks share a line.
 
-    columns: the most tiles in a line; a longer block is cut into lines of about the same length. caption: what one must
-    know to read it. description: the figure in words, for people who do not see it. facts: what else the file should
-    say about itself (command, seed, versions). width: of the figure, at most, in inches.
+    columns: the most tiles in a line; a longer block is cut into lines of about the same length, all to the right
+    of its first tile. caption: what one must know to read it. description: the figure in words, for people who do not
+    see it. facts: what else the file should say about itself (command, seed, versions). width: of the figure, at most,
+    in inches.
     """
 
     blocks: Sequence[Sequence[Tile]]
@@ -57,10 +63,24 @@ class HeatSheet:
 
 
 @dataclass(frozen=True, eq=False)
+class _Line:
+    """Blocks that stand side by side, behind `indent` empty places; opens: the first line of a block that was cut."""
+
+    blocks: Sequence[Sequence[Tile]]
+    indent: int = 0
+    opens: bool = False
+
+    @property
+    def across(self) -> int:
+        return self.indent + sum(map(len, self.blocks))
+
+
+@dataclass(frozen=True, eq=False)
 class _Placed:
-    """A tile, the inches from the left edge, and its text cut into lines."""
+    """A tile, its place in the line, the inches from the left edge, and its text cut into lines."""
 
     tile: Tile
+    column: int
     left: float
     head: list[str]
     foot: list[str]
@@ -84,23 +104,24 @@ def write_heat_sheet(path: Path, sheet: HeatSheet) -> None:
 def _figure(sheet: HeatSheet) -> Figure:
     lines = _lines(sheet.blocks, sheet.columns)
     most = max(map(len, sheet.blocks), default=1)
-    across = max((sum(map(len, line)) for line in lines), default=1)
-    blocks = max((len(line) for line in lines), default=1)
+    across = max((line.across for line in lines), default=1)
+    blocks = max((len(line.blocks) for line in lines), default=1)
     gaps = 2 * MARGIN + (across - 1) * GAP + (blocks - 1) * (BLOCK_GAP - GAP)
     width = min(sheet.width, max(NARROW, across * LARGEST + gaps))
     side = min(LARGEST, (width - gaps) / across)
     rows = _without_repeats([_placed(line, side) for line in lines], most, side)
     heights = [_height(row, side) for row in rows]
+    before = [BLOCK_GAP if line.opens and number else 0.0 for number, line in enumerate(lines)]
     caption = textwrap.wrap(visible(sheet.caption), max(20, int((width - 2 * MARGIN) / (LETTER * 0.93))))
     scales = list(dict.fromkeys(tile.scale.signed for block in sheet.blocks for tile in block if tile.scale))
     beside = 2 if width > 6 else 1  # legends in a line
     legend = 0.2 * -(-len(scales) // beside)
-    total = sum(heights) + legend + LINE * len(caption) + 2 * MARGIN
+    total = sum(heights) + sum(before) + legend + LINE * len(caption) + 2 * MARGIN
     figure = Figure(figsize=(width, total), facecolor="white")
     top = total - MARGIN
-    for row, height in zip(rows, heights, strict=True):
-        _draw_row(figure, row, top, side)
-        top -= height
+    for row, height, gap in zip(rows, heights, before, strict=True):
+        _draw_row(figure, row, top - gap, side)
+        top -= height + gap
     for position, signed in enumerate(scales):
         left = MARGIN + position % beside * 0.5 * (width - 2 * MARGIN)
         _draw_legend(figure, signed, left, top - 0.06 - 0.2 * (position // beside))
@@ -109,27 +130,46 @@ def _figure(sheet: HeatSheet) -> Figure:
     return figure
 
 
-def _lines(blocks: Sequence[Sequence[Tile]], columns: int) -> list[list[Sequence[Tile]]]:
-    """The blocks in lines of at most `columns` tiles: several to a line where they fit, cut where one does not.
-
-    A cut leaves as few places empty as can be: seven tiles of which six would fit stand as four and three.
-    """
+def _lines(blocks: Sequence[Sequence[Tile]], columns: int) -> list[_Line]:
+    """The blocks in lines of at most `columns` tiles: several to a line where they fit, cut where one does not."""
     most = max(map(len, blocks), default=1)
     if most > columns:
-        across = -(-most // -(-most // columns))
-        return [[block[start : start + across]] for block in blocks for start in range(0, len(block), across)]
+        return [line for block in blocks for line in _cut_block(block, columns - 1)]
     each = max(1, columns // most)
-    return [list(blocks[start : start + each]) for start in range(0, len(blocks), each)]
+    return [_Line(blocks[start : start + each]) for start in range(0, len(blocks), each)]
 
 
-def _placed(line: Sequence[Sequence[Tile]], side: float) -> list[_Placed]:
+def _cut_block(block: Sequence[Tile], columns: int) -> list[_Line]:
+    """The first tile, and to its right the others in lines of at most `columns`: no line begins below the first tile,
+    and what belongs together stays together where it fits."""
+    groups = [list(members) for _, members in groupby(block[1:], key=lambda tile: tile.group)]
+    widest = max(map(len, groups), default=1)
+    if widest > columns:
+        lines = [line for group in groups for line in _parts(group, columns)]
+    else:
+        lines = [list(chain.from_iterable(line)) for line in _parts(groups, columns // widest)]
+    first, *others = lines or [[]]
+    return [_Line([[*block[:1], *first]], opens=True), *(_Line([line], indent=1) for line in others)]
+
+
+def _parts(items: Sequence[Item], most: int) -> list[Sequence[Item]]:
+    """At most `most` in a part, and as few places empty as can be: seven of which six would fit stand as four and
+    three."""
+    if not items:
+        return []
+    each = -(-len(items) // -(-len(items) // most))
+    return [items[start : start + each] for start in range(0, len(items), each)]
+
+
+def _placed(line: _Line, side: float) -> list[_Placed]:
     letters = max(6, int(side / LETTER))
-    placed, left = [], MARGIN
-    for block in line:
+    placed, left, column = [], MARGIN + line.indent * (side + GAP), line.indent
+    for block in line.blocks:
         for tile in block:
             head = _wrapped(tile.head, letters, HEAD_LINES)
-            placed.append(_Placed(tile, left, head, _wrapped(tile.foot, letters, FOOT_LINES)))
+            placed.append(_Placed(tile, column, left, head, _wrapped(tile.foot, letters, FOOT_LINES)))
             left += side + GAP
+            column += 1
         left += BLOCK_GAP - GAP
     return placed
 
@@ -157,13 +197,13 @@ def _without_repeats(rows: list[list[_Placed]], most: int, side: float) -> list[
     shown = []
     for row in rows:
         line = []
-        for column, at in enumerate(row):
-            known = most > 1 and above.get(column) == at.tile.head
+        for at in row:
+            known = most > 1 and above.get(at.column) == at.tile.head
             first = at.tile.once and (at.tile.head, at.tile.once) not in said
             once = _wrapped(at.tile.once, max(6, int(side / LETTER)), HEAD_LINES) if first else []
             line.append(replace(at, head=[*([] if known else at.head), *once]))
             said.add((at.tile.head, at.tile.once))
-        above = {column: at.tile.head for column, at in enumerate(row)}
+        above = {at.column: at.tile.head for at in row}
         shown.append(line)
     return shown
 

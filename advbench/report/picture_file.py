@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from advbench.store import atomic_write
 from advbench.types import ConfigError
 
 SUFFIXES = (".png", ".gif", ".mp4")
+SIDE = 256  # pixels of the longer side of a picture that was enlarged, at least
 _GAP = 4  # white pixels between pictures of a sheet
 
 
@@ -29,13 +30,18 @@ def check_suffix(path: Path) -> None:
         import_extra("imageio_ffmpeg", "video")
 
 
-def write_pictures(path: Path, images: Tensor, facts: Mapping[str, str], *, per_second: float = 12.0) -> None:
+def write_pictures(
+    path: Path, images: Tensor, facts: Mapping[str, str], *, enlarge: bool = True, per_second: float = 12.0
+) -> None:
     """images (B, C, H, W) in [0, 1]: one picture or a sheet (.png), or frames (.gif, .mp4).
 
-    facts: text for the file (PNG chunks, GIF comment). Sheets are about as wide as high, pictures in reading order.
+    facts: text for the file (PNG chunks, GIF comment). enlarge: make small pictures large enough to be seen, see
+    `enlarged`, and say so in the facts. Sheets are about as wide as high, pictures in reading order.
     """
     check_suffix(path)
     frames = [pixels_of(image) for image in images]
+    if enlarge:
+        frames, facts = enlarged(frames, facts)
     if path.suffix.lower() == ".mp4":
         _write_video(path, frames, per_second)
         return
@@ -58,6 +64,22 @@ def write_pictures(path: Path, images: Tensor, facts: Mapping[str, str], *, per_
             chunks.add_text(name, visible(text))
         Image.fromarray(sheet(frames)).save(buffer, "PNG", pnginfo=chunks, optimize=True)
     atomic_write(path, lambda file: file.write(buffer.getbuffer()))
+
+
+def enlarged(
+    frames: Sequence[NDArray[np.uint8]], facts: Mapping[str, str], side: int = SIDE
+) -> tuple[list[NDArray[np.uint8]], Mapping[str, str]]:
+    """Pictures (H, W, 3) of one size, each pixel as a square, so that the longer side has at least `side` pixels.
+
+    Only where it has less than half of that: others can be seen as they are, and keep their size. The facts then say
+    the true size.
+    """
+    height, width = frames[0].shape[:2]
+    if max(height, width) >= side / 2:
+        return list(frames), facts
+    factor = -(-side // max(height, width))
+    larger = [frame.repeat(factor, axis=0).repeat(factor, axis=1) for frame in frames]
+    return larger, {**facts, "True size": f"{height} x {width} pixels (H x W), each drawn as {factor} x {factor}"}
 
 
 def sheet(frames: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
-from advbench.report.picture_file import pixels_of
+from advbench.report.picture_file import enlarged, pixels_of
 from advbench.report.text import visible
 from advbench.store import atomic_write
 from advbench.types import ConfigError
@@ -21,6 +21,7 @@ from advbench.types import ConfigError
 WIDEST = 1400  # pixels of the whole, unless one picture is wider
 _GAP, _TEXT, _LINE = 4, 11, 16  # pixels: between pictures, of a letter, of a line of text
 _LEAST = 96  # pixels of a column: room for a label
+_SIDE = 128  # pixels of the longer side of a picture that was enlarged, at least
 
 
 def check_strip(path: Path) -> None:
@@ -29,12 +30,20 @@ def check_strip(path: Path) -> None:
         raise ConfigError(f"--vary draws a strip, so --out must end in .png, got {path.name}")
 
 
-def write_strip(path: Path, key: str, strip: Sequence[tuple[str, Tensor]], facts: Mapping[str, str]) -> None:
+def write_strip(
+    path: Path, key: str, strip: Sequence[tuple[str, Tensor]], facts: Mapping[str, str], *, enlarge: bool = True
+) -> None:
     """strip: (value, images (B, C, H, W) in [0, 1]); each value is a column, its images stand below each other.
 
-    The first label also says what varies, where there is room. facts: text for the file. Long strips go on in rows.
+    The first label also says what varies, where there is room. facts: text for the file. enlarge: make small pictures
+    as wide as a label needs, and say so in the facts. Long strips go on in rows.
     """
-    drawn = strip_of([(label, [pixels_of(image) for image in images]) for label, images in strip], key)
+    columns = [(label, [pixels_of(image) for image in images]) for label, images in strip]
+    if enlarge:
+        larger = [(label, *enlarged(pictures, facts, _SIDE)) for label, pictures in columns]
+        columns = [(label, pictures) for label, pictures, _ in larger]
+        facts = larger[0][2]
+    drawn = strip_of(columns, key)
     chunks = PngImagePlugin.PngInfo()
     values = ", ".join(label for label, _ in strip)
     for name, text in {**facts, "Description": f"a column of pictures for each {key}, from the left: {values}"}.items():

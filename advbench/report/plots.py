@@ -38,13 +38,15 @@ class Plot:
 
 
 def legend(panel: Panel) -> list[Key]:
-    """Worst case, attacks, controls: the marks that every figure of the panel uses."""
-    keys = [Key(None, "worst", figures.swatch("worst", 0))]
+    """Worst case, attacks, controls: the marks that the figures of the panel use; what has no result has no mark."""
+    done = {cell.id.method for cell in panel.cells}
+    keys = [Key(None, "worst", figures.swatch("worst", 0))] if panel.worst else []
     for order, method in enumerate(panel.methods("attack")):
         kind = "distance" if method[2] else "attack"
         keys.append(Key(method, kind, figures.swatch(kind, order)))
     controls = enumerate(panel.methods("control"))
-    return keys + [Key(method, "control", figures.swatch("control", order)) for order, method in controls]
+    keys += [Key(method, "control", figures.swatch("control", order)) for order, method in controls]
+    return [key for key in keys if key.method is None or key.method in done]
 
 
 def has_many(panel: Panel) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -87,6 +88,18 @@ def _methods(panels: Sequence[Panel], kind: str) -> list[str]:
 
 def _count(n: int, noun: str) -> str:
     return f"{n} {noun}" + ("" if n == 1 else "s")
+
+
+def gap_counts(matrix: StoredMatrix) -> str:
+    """How many of the planned cells are without a result, by status: "14 failed, 2 not run"."""
+    return ", ".join(f"{count} {status}" for status, count in Counter(gap.status for gap in matrix.gaps).items())
+
+
+def unfinished(matrix: StoredMatrix) -> dict[str, int]:
+    """How many planned cells are without a result, of the kinds that a section of the page is about."""
+    attacks = Counter(gap.id.attack.partition(" ")[0] for gap in matrix.gaps if gap.id.kind == "attack")
+    controls = sum(gap.id.kind == "control" for gap in matrix.gaps)
+    return {"transfer": attacks["transfer"], "loss_ascent": attacks["loss_ascent"], "control": controls}
 
 
 def parameter_rows(matrix: StoredMatrix) -> list[tuple[str, str, str, str]]:

@@ -19,6 +19,7 @@ from advbench.report.class_paths import ClassPath, class_paths
 from advbench.report.explanations import Explanations, explanations
 from advbench.report.findings import Finding, findings
 from advbench.report.gallery import RULE, Galleries, galleries
+from advbench.report.heat_maps import LEVELS, HeatMap, are_tall, heat_maps
 from advbench.report.net_pictures import NetPictures, net_pictures
 from advbench.report.pairs import Pairs, pairs
 from advbench.report.panel import Panel, Subject, panels
@@ -58,7 +59,7 @@ class Threat:
     """A panel with everything the page shows about it."""
 
     panel: Panel
-    maps: list[tables.HeatMap]
+    maps: list[HeatMap]
     pairs: Pairs
     legend: list[Key]
     many: bool
@@ -75,8 +76,11 @@ class Part:
     prefix: str
     matrix: StoredMatrix
     setting: str
+    gap_counts: str
+    unfinished: dict[str, int]
     findings: list[Finding]
     threats: list[Threat]
+    tall: bool  # heat maps with the attacks below each other
     leaders: list[tables.Leader]
     classes: list[tuple[Subject, list[tables.ClassRow]]]
     galleries: Galleries
@@ -92,7 +96,8 @@ class Part:
 def report(results: Path | str | Sequence[Path | str], out: Path | str) -> Path:
     """Write the page about the matrices stored in the folders `results` (or the one folder) to `out`; returns its path.
 
-    Raises ConfigError if no folder is given, one of them holds no matrix, or `out` cannot be written.
+    A folder is that of a matrix, or holds a single one. Raises ConfigError if no folder is given, one of them holds no
+    matrix or several, or `out` cannot be written.
     """
     check_value("results", results, Path | list[Path])
     check_value("out", out, Path)
@@ -125,8 +130,11 @@ def _part(matrix: StoredMatrix, prefix: str, anchored: set[str]) -> Part:
         prefix=prefix,
         matrix=matrix,
         setting=records.setting(matrix, views),
+        gap_counts=records.gap_counts(matrix),
+        unfinished=records.unfinished(matrix),
         findings=findings(matrix, views),
         threats=[_threat(view, order) for view in views],
+        tall=are_tall(views),
         leaders=leaders,
         classes=[(s, rows) for s in order if (rows := tables.class_rows(views, s))],
         galleries=Galleries((), ""),
@@ -143,7 +151,7 @@ def _part(matrix: StoredMatrix, prefix: str, anchored: set[str]) -> Part:
 def _threat(panel: Panel, order: list[Subject]) -> Threat:
     return Threat(
         panel=panel,
-        maps=tables.heat_maps(panel, order),
+        maps=heat_maps(panel, order),
         pairs=pairs(panel, order),
         legend=legend(panel),
         many=has_many(panel),
@@ -166,6 +174,7 @@ def _page(parts: Sequence[Part], name: str) -> str:
     environment.filters.update(
         percent=text.percent,
         interval=text.interval,
+        bounds=text.bounds,
         points=text.points,
         number=text.number,
         whisker=figures.whisker,
@@ -211,7 +220,7 @@ def _hash(content: str) -> str:
 def _scale() -> str:
     """A CSS class per step of the colour scale; the text on it is black or white, whichever can be read better."""
     rules = []
-    for step, (red, green, blue) in enumerate(figures.colour_scale(tables.LEVELS + 1)):
+    for step, (red, green, blue) in enumerate(figures.colour_scale(LEVELS + 1)):
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
         luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
         ink = "#000" if luminance > 0.179 else "#fff"  # equal contrast with both at 0.179 (WCAG 2)

@@ -1,5 +1,5 @@
 "use strict";
-// The page is complete without this file: it adds sorting, and opens what a link points into.
+// The page is complete without this file: it adds sorting, opens what a link points into, and shows what can be scrolled.
 
 const value = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
 
@@ -41,7 +41,15 @@ function openTarget() {
   target.scrollIntoView();
 }
 
+// A table that goes on beyond the edge of its frame shows it, until its end is reached.
+function showEdge(frame) {
+  const update = () => frame.classList.toggle("more", frame.scrollWidth - frame.clientWidth - frame.scrollLeft > 1);
+  frame.addEventListener("scroll", update, { passive: true });
+  new ResizeObserver(update).observe(frame);
+}
+
 document.querySelectorAll("table.sortable").forEach(makeSortable);
+document.querySelectorAll(".frame").forEach(showEdge);
 window.addEventListener("hashchange", openTarget);
 window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => (d.open = true)));
 if (location.hash) openTarget();

@@ -13,10 +13,12 @@ from advbench.registry import ATTACKS, CONTROLS, AttackInfo
 from advbench.store import read_json, read_table
 from advbench.types import ConfigError, Json, Radius, norm_of
 
+MATRIX = "matrix.json"
 # Columns that the report reads; the others stay on the disk.
 COLUMNS = [
     *("sample_id", "eps", "label", "target", "clean_pred", "adv_pred", "clean_correct", "fooled", "in_ball", "in_box"),
     *("l0", "l1", "l2", "linf", "first_success_step", "forwards", "backwards", "queries", "status", "evidence"),
+    "blind",
 ]
 
 
@@ -117,12 +119,12 @@ class StoredMatrix:
 
 
 def read_matrix(folder: Path) -> StoredMatrix:
-    """Everything in one results/<matrix> folder. Raises ConfigError if it holds no matrix.json that can be read."""
-    path = folder / "matrix.json"
-    if not path.is_file():
-        inside = sorted(child.parent.name for child in folder.glob("*/matrix.json"))
-        hint = f"; it contains {', '.join(inside)}: give one of these" if inside else ""
-        raise ConfigError(f"no results in {folder}: there is no matrix.json{hint}")
+    """Everything in one results/<matrix> folder, or in the only such folder below `folder`.
+
+    Raises ConfigError if there is no matrix.json, if there are several below, or if it cannot be read.
+    """
+    folder = _matrix_folder(folder)
+    path = folder / MATRIX
     try:
         plan = cast("dict[str, Any]", read_json(path))
         found = [_read_planned(folder, entry) for entry in plan["cells"]]
@@ -142,6 +144,19 @@ def read_matrix(folder: Path) -> StoredMatrix:
     )
 
 
+def _matrix_folder(folder: Path) -> Path:
+    """`folder` if a matrix is stored there, else the one folder in it with a matrix: what --out of `attack` is."""
+    if (folder / MATRIX).is_file():
+        return folder
+    inside = sorted(file.parent for file in folder.glob(f"*/{MATRIX}"))
+    if len(inside) == 1:
+        return inside[0]
+    if inside:
+        names = ", ".join(str(path) for path in inside)
+        raise ConfigError(f"{folder} holds {len(inside)} matrices; give one or more of them: {names}")
+    raise ConfigError(f"no results in {folder}: there is no {MATRIX} in it or one folder below; see `advbench run`")
+
+
 def _read_planned(root: Path, entry: Mapping[str, Any]) -> StoredCell | Gap:
     identity = _identity(entry)
     folder = root / Path(str(entry["folder"])).name
@@ -158,10 +173,11 @@ def _read_cell(identity: Identity, folder: Path) -> StoredCell:
     if record["schema"] != 1:
         raise ValueError(f"schema {record['schema']} is not known to this version")
     attack = record["spec"]["attack"]
+    rows = read_table(folder / "samples.parquet")
     return StoredCell(
         id=identity,
         folder=folder,
-        rows=read_table(folder / "samples.parquet")[COLUMNS],
+        rows=rows.assign(blind=rows.get("blind", False))[COLUMNS],  # older results lack this column
         classes=tuple(map(str, record["classes"])),
         seconds=float(record["seconds"]),
         attack=str(attack["name"]),

@@ -1,4 +1,4 @@
-"""Tables of one matrix: leaderboard, heat maps, every radius, classes, controls."""
+"""Tables of one matrix: leaderboard, every radius, classes, controls."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from advbench.metrics.medians import Median, median
 from advbench.metrics.rates import Rate, wilson
-from advbench.metrics.robust import broken, clean_accuracy, median_distance, nearest_error, rates
+from advbench.metrics.robust import broken, clean_accuracy, nearest_error, rates
 from advbench.report.panel import Method, Panel, Subject
-from advbench.report.stored import Gap, Skip, StoredCell
+from advbench.report.stored import StoredCell
 from advbench.types import norm_name
-
-LEVELS = 50  # steps of the colour scale from 0 to 100 %
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Score:
     """A subject under one threat: a rate at the headline radius, or a median distance where there is no grid."""
 
     rate: Rate | None = None
-    distance: float = math.nan
+    distance: Median | None = None
     missing: int = 0  # planned attacks without a result: the score can then only fall
 
 
@@ -60,13 +59,13 @@ def _score(panel: Panel, subject: Subject) -> Score:
         return Score(missing=planned)
     if panel.grid:
         return Score(_headline(panel, subject), missing=planned - done)
-    return Score(None, _nearest(panel, subject), planned - done)
+    return Score(None, nearest_of(panel, subject), planned - done)
 
 
-def _nearest(panel: Panel, subject: Subject) -> float:
+def nearest_of(panel: Panel, subject: Subject) -> Median:
     """Median over samples of the distance to the nearest error that any attack found."""
     nearest = [nearest_error(cell.rows, panel.norm) for cell in panel.of(subject, "attack")]
-    return float(pd.concat(nearest, axis=1).min(axis=1).median())
+    return median(pd.concat(nearest, axis=1).min(axis=1))
 
 
 def _headline(panel: Panel, subject: Subject) -> Rate:
@@ -74,84 +73,8 @@ def _headline(panel: Panel, subject: Subject) -> Rate:
 
 
 def _strength(row: Leader) -> tuple[float, ...]:
-    scores = [score.rate.value if score.rate else score.distance for score in row.scores]
-    clean = row.clean.value if row.clean else math.nan
-    return tuple(-1.0 if math.isnan(value) else value for value in (*scores, clean))
-
-
-@dataclass(frozen=True)
-class Place:
-    """One place of a heat map: a rate with its colour level, a distance, or the word that stands for its absence."""
-
-    rate: Rate | None = None
-    level: int = -1
-    distance: float | None = None
-    found: Rate | None = None  # beside a distance: share of the samples with an error at some distance
-    word: str = ""  # failed | damaged | not run | skipped | none
-    reason: str = ""
-    link: str = ""  # first 8 digits of the cell's key
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    eps: str
-    headline: bool
-    attacks: list[Method]
-    controls: list[Method]
-    rows: list[tuple[Subject, list[Place], Place, list[Place]]]  # attacks, worst case, controls
-
-
-def heat_maps(panel: Panel, order: Sequence[Subject]) -> list[HeatMap]:
-    """One map per radius, the headline first; rows in the order given, a column per attack, the worst case, controls.
-
-    Without a grid the one map shows median distances.
-    """
-    attacks, controls = panel.methods("attack"), panel.methods("control")
-    maps = []
-    for eps, text in reversed(
-        list(zip(panel.grid, map(str, panel.radii), strict=True)) or [(math.inf, "any distance")]
-    ):
-        rows = []
-        for subject in (s for s in order if s in panel.subjects):
-            left, right = ([_place(panel, subject, m, eps) for m in group] for group in (attacks, controls))
-            rows.append((subject, left, _worst_place(panel, subject, eps), right))
-        maps.append(HeatMap(text, eps == panel.headline, attacks, controls, rows))
-    return maps
-
-
-def _place(panel: Panel, subject: Subject, method: Method, eps: float) -> Place:
-    match panel.at(subject, method):
-        case StoredCell() as cell:
-            if not panel.grid:
-                distance = median_distance(cell.rows, panel.norm)
-                return Place(distance=distance, found=_found(panel.held[cell.id.key]), link=cell.id.short)
-            rate = panel.curves[cell.id.key][eps]
-            return Place(rate, level(rate.value), link=cell.id.short)
-        case Gap() as gap:
-            return Place(word=gap.status, reason=gap.reason, link=gap.id.short)
-        case Skip() as skip:
-            return Place(word="skipped", reason=skip.reason)
-    return Place(word="none", reason="not part of the matrix")
-
-
-def _worst_place(panel: Panel, subject: Subject, eps: float) -> Place:
-    if subject not in panel.worst:
-        return Place(word="not run", reason="no attack has finished")
-    done, planned = panel.coverage(subject)
-    reason = "" if done == planned else f"over {done} of {planned} attacks"
-    if not panel.grid:
-        return Place(distance=_nearest(panel, subject), found=_found(panel.worst[subject]), reason=reason)
-    rate = rates(panel.worst[subject])[eps]
-    return Place(rate, level(rate.value), reason=reason)
-
-
-def _found(held: pd.DataFrame) -> Rate:
-    return wilson(int((~held[math.inf]).sum()), len(held))
-
-
-def level(value: float) -> int:
-    """The colour step of a rate, 0 to LEVELS."""
-    return round(LEVELS * value)
+    found = [*(score.rate or score.distance for score in row.scores), row.clean]
+    return tuple(-1.0 if one is None or math.isnan(one.value) else one.value for one in found)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 
+from advbench.metrics.medians import Median
 from advbench.metrics.rates import Rate
 
 # Control, format (bidi and zero-width), surrogate, private-use, line and paragraph separators.
@@ -28,6 +29,14 @@ def percent(value: float) -> str:
 def interval(rate: Rate) -> str:
     """The bounds of a rate in percent, "89.4 to 92.9"."""
     return f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"
+
+
+def bounds(distance: Median) -> str:
+    """The interval of a median distance: "0.381 to 0.45", "0.381 or more" where its end was not reached, or ""."""
+    if math.isinf(distance.low):
+        return ""
+    upper = "or more" if math.isinf(distance.high) else f"to {number(distance.high)}"
+    return f"{number(distance.low)} {upper}"
 
 
 def points(difference: float) -> str:

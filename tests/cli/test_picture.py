@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from advbench.bench.picture_advice import DEFAULT_MODELS, advice
@@ -21,7 +23,7 @@ from advbench.bench.picturing import PLACES, Materials, arguments_of, make, size
 from advbench.cli import cli
 from advbench.models.load import load_model
 from advbench.registry import SYNTHESES
-from advbench.report.picture_file import sheet
+from advbench.report.picture_file import enlarged, sheet
 from advbench.report.picture_strip import strip_of
 from advbench.store import write_tensors
 from advbench.types import ConfigError
@@ -64,11 +66,12 @@ def picture(*words: object) -> tuple[int, str]:
 def test_a_picture_says_how_it_was_made_and_leaves_no_state(tmp_path: Path, net: list[str]) -> None:
     out = tmp_path / "made.png"
     code, _ = picture(
-        "visualize", *net, "--target", "class:2", "--size", "16", "--param", "steps=4", "--every", 2, "--out", out
-    )
+        "visualize", *net, "--target", "class:2", "--size", "16", "--param", "steps=4", "--every", 2, "--out", out,
+    )  # fmt: skip
     assert code == 0
     with Image.open(out) as file:
-        assert file.size == (16, 16)
+        assert file.size == (256, 256)
+        assert file.text["True size"] == "16 x 16 pixels (H x W), each drawn as 16 x 16"  # type: ignore[attr-defined]
         assert "advbench picture visualize --model" in file.text["Command"]  # type: ignore[attr-defined]
         assert file.text["Seed"] == "0"  # type: ignore[attr-defined]
     previews = sorted(path.name for path in (tmp_path / "made.png.previews").iterdir())
@@ -76,10 +79,33 @@ def test_a_picture_says_how_it_was_made_and_leaves_no_state(tmp_path: Path, net:
     assert not (tmp_path / "made.png.run").exists()
 
 
+@given(st.integers(1, 300), st.integers(1, 300))
+def test_small_pictures_become_large_enough_to_be_seen_and_nothing_else_changes(height: int, width: int) -> None:
+    frame = np.random.default_rng(height).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    (larger,), facts = enlarged([frame], {"Seed": "0"})
+    factor = larger.shape[0] // height
+    assert larger.shape == (factor * height, factor * width, 3)
+    assert np.array_equal(larger[factor // 2 :: factor, factor // 2 :: factor], frame)
+    assert (factor == 1) == (max(height, width) >= 128) == (facts == {"Seed": "0"})
+    assert max(larger.shape) >= 128
+    assert max(larger.shape) < 512 or factor == 1
+
+
+def test_only_the_file_is_enlarged_and_only_if_it_may_be(tmp_path: Path, net: list[str]) -> None:
+    words = ["visualize", *net, "--target", "class:2", "--size", "16", "--param", "steps=2", "--count", 2]
+    assert picture(*words, "--out", tmp_path / "large.png")[0] == 0
+    assert picture(*words, "--true-size", "--out", tmp_path / "true.png")[0] == 0
+    with Image.open(tmp_path / "large.png") as large, Image.open(tmp_path / "true.png") as true:
+        assert (large.size, true.size) == ((516, 256), (36, 16))
+        assert "True size" not in true.text  # type: ignore[attr-defined]
+        assert np.array_equal(np.asarray(large)[8::16, 8:256:16], np.asarray(true)[:, :16])
+        assert np.array_equal(np.asarray(large)[8::16, 268::16], np.asarray(true)[:, 20:])
+
+
 def test_frames_become_a_film(tmp_path: Path, net: list[str]) -> None:
     out = tmp_path / "zoom.gif"
     words = ["--param", "frames=3", "--param", "steps=1", "--param", "octaves=1"]
-    code, _ = picture("dream_zoom", *net, "--image", photo(tmp_path / "a.png"), *words, "--out", out)
+    code, _ = picture("dream_zoom", *net, "--image", photo(tmp_path / "a.png"), *words, "--true-size", "--out", out)
     assert code == 0
     with Image.open(out) as file:
         assert file.n_frames == 3  # type: ignore[attr-defined]
@@ -88,7 +114,7 @@ def test_frames_become_a_film(tmp_path: Path, net: list[str]) -> None:
 
 def test_a_method_without_a_network(tmp_path: Path) -> None:
     out = tmp_path / "texture.png"
-    code, _ = picture("wei_levoy", "--image", photo(tmp_path / "a.png"), "--size", "16x18", "--out", out)
+    code, _ = picture("wei_levoy", "--image", photo(tmp_path / "a.png"), "--size", "16x18", "--true-size", "--out", out)
     assert code == 0
     with Image.open(out) as file:
         assert file.size == (18, 16)
@@ -175,7 +201,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: py
 
 def test_a_strip_has_a_picture_for_each_value(tmp_path: Path, net: list[str]) -> None:
     out, alone = tmp_path / "strip.png", tmp_path / "alone.png"
-    words = ["visualize", *net, "--size", "24", "--param", "steps=2"]
+    words = ["visualize", *net, "--size", "24", "--true-size", "--param", "steps=2"]
     assert picture(*words, "--vary", "target=class:1,class:2", "--count", 2, "--out", out)[0] == 0
     assert picture(*words, "--target", "class:2", "--out", alone)[0] == 0
     with Image.open(out) as strip, Image.open(alone) as one:
@@ -268,7 +294,8 @@ def test_the_size_of_a_texture_is_not_that_of_its_sample(tmp_path: Path) -> None
     materials = materials_of(known, torch.device("cpu"))
     assert materials.image is not None
     assert (materials.image.shape, materials.shape) == ((1, 3, 20, 24), (3, 40, 48))
-    assert picture("wei_levoy", "--image", sample, "--size", "28", "--param", "window=3", "--out", out)[0] == 0
+    words = ["--image", sample, "--size", "28", "--true-size", "--param", "window=3"]
+    assert picture("wei_levoy", *words, "--out", out)[0] == 0
     with Image.open(out) as file:
         assert file.size == (28, 28)
 

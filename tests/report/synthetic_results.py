@@ -146,6 +146,7 @@ def _outcomes(
         "queries": 0 * ones,
         "status": np.where(~correct, 2, np.where(fooled, 1, 0)).astype(np.int8),
         "evidence": evidence.astype(np.int8),
+        "blind": ones < 0,
     }
     return Outcomes(**{name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in values.items()})
 

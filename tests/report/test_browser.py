@@ -153,3 +153,26 @@ def test_on_a_phone_no_verdict_and_no_headline_number_lies_beyond_the_edge(visit
     assert worst["x"] + worst["width"] <= 390
     assert page.locator("td.wide:visible, th.wide:visible").count() == 0
     assert visit(viewport={"width": 1280, "height": 800}).locator(".narrow:visible").count() == 0
+
+
+def test_what_goes_on_beyond_the_edge_shows_it_until_its_end(visit: object) -> None:
+    page = visit(viewport={"width": 390, "height": 800})
+    frame = page.locator(".frame:has(.heatmap)").first
+    assert frame.evaluate("frame => frame.scrollWidth > frame.clientWidth")
+    page.wait_for_function("document.querySelector('.frame:has(.heatmap)').classList.contains('more')")
+    frame.evaluate("frame => frame.scrollLeft = frame.scrollWidth")
+    page.wait_for_function("!document.querySelector('.frame:has(.heatmap)').classList.contains('more')")
+    assert visit(viewport={"width": 1280, "height": 800}).locator(".frame.more:has(.leaders)").count() == 0
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_twenty_attacks_fit_the_window(browser: sync_api.Browser, tmp_path: Path, width: int) -> None:
+    attacks = tuple(f"{name} via=ni_fgsm {number}" for number, name in enumerate(["transfer", "fgsm"] * 10))
+    plan = Plan(n=20, defenses=("none", "adversarial eps=0.1"), attacks=attacks)
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(report([write_results(tmp_path / "m", plan)], tmp_path / "m.html").as_uri())
+    frames = page.locator(".frame:has(.heatmap.tall)")
+    wide = frames.evaluate_all("frames => frames.map(frame => frame.scrollWidth - frame.clientWidth)")
+    assert len(wide) > 2
+    assert max(wide) <= 0
+    page.close()

@@ -131,6 +131,13 @@ def test_invalid_results_are_counted_by_kind() -> None:
     assert text == ("4 of 80 results of pgd are invalid and count as held: 0 lie outside the ball, 4 outside the box.")
 
 
+def test_gradients_that_never_came_are_told_at_the_largest_of_the_radii() -> None:
+    rows = cell("pgd", [4, 9]).rows
+    (text,) = sentences(cell("pgd", [4, 9], changes={"blind": rows["sample_id"] >= 9, "backwards": 0}))
+    assert text.startswith("pgd at eps 0.2: no gradient ever reached x on any of the 31 samples that held: ")
+    assert text.endswith(".")
+
+
 def test_a_rule_that_was_wrong_in_its_audit() -> None:
     rows = cell("cascade", [10, 20]).rows
     place = rows["sample_id"]

@@ -48,18 +48,35 @@ def test_long_blocks_are_cut_and_short_ones_share_a_line(columns: int, tmp_path:
     long = drawn(tmp_path / "long.png", [Tile(plain(colour), "t") for colour in colours], columns=columns)
     assert area(long, BLUE) > 0.3
     assert area(long, RED) == pytest.approx(2 * area(long, BLUE), rel=0.02)
-    lines = -(-5 // columns)
+    lines = -(-4 // (columns - 1)) if columns < 5 else 1  # four beside the first
     assert long.height / long.width == pytest.approx(lines / min(columns, 5), abs=0.45)
     pairs = drawn(tmp_path / "pairs.png", *[[Tile(plain(RED), "a"), Tile(plain(BLUE), "b")]] * 3, columns=columns)
     assert area(pairs, RED) == pytest.approx(area(pairs, BLUE), rel=0.02)
 
 
 @pytest.mark.parametrize(
-    ("tiles", "columns", "lines"), [(7, 6, [4, 3]), (8, 6, [4, 4]), (13, 6, [5, 5, 3]), (6, 6, [6])]
+    ("tiles", "columns", "lines"), [(7, 6, [4, 4]), (8, 6, [5, 4]), (13, 6, [5, 5, 5]), (6, 6, [6]), (3, 2, [2, 2])]
 )
-def test_a_cut_leaves_few_places_empty(tiles: int, columns: int, lines: list[int]) -> None:
+def test_a_cut_leaves_few_places_empty_and_none_begins_below_the_first_tile(
+    tiles: int, columns: int, lines: list[int]
+) -> None:
     found = _lines([[Tile(plain(RED), "t")] * tiles] * 2, columns)
-    assert [sum(map(len, line)) for line in found] == 2 * lines
+    assert [line.across for line in found] == 2 * lines
+    assert [line.indent for line in found] == 2 * [0, *[1] * (len(lines) - 1)]
+    lefts = [at.left for line in found if line.indent for at in _placed(line, 1.0)]
+    assert all(left > 1.0 for left in lefts)
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(7, ["xaAbBcC"]), (6, ["xaAbB", "cC"]), (4, ["xaA", "bB", "cC"])])
+def test_a_map_and_its_controls_stay_in_one_line(columns: int, lines: list[str]) -> None:
+    block = [Tile(plain(RED), "x"), *(Tile(plain(RED), head, group=ord(head.lower())) for head in "aAbBcC")]
+    found = _lines([block] * 2, columns)
+    assert ["".join(tile.head for tile in line.blocks[0]) for line in found] == lines * 2
+
+
+def test_what_does_not_fit_into_a_line_is_cut_by_itself() -> None:
+    block = [Tile(plain(RED), "x"), *(Tile(plain(RED), head, group=ord(head.lower()[0])) for head in "aAbB")]
+    assert ["".join(tile.head for tile in line.blocks[0]) for line in _lines([block], 2)] == ["xa", "A", "b", "B"]
 
 
 def test_a_head_is_repeated_where_another_or_none_stands_above_and_numbers_are_said_once() -> None:
@@ -69,6 +86,8 @@ def test_a_head_is_repeated_where_another_or_none_stands_above_and_numbers_are_s
     heads = _heads(HeatSheet([block("x"), block("y")], "", "", columns=5))
     assert heads == [["x", "a of a", "b of b", "c of c", "d of d"], ["y", "", "", "", ""]]
     heads = _heads(HeatSheet([block("x"), block("y")], "", "", columns=3))
+    assert heads == [["x", "a of a", "b of b"], ["c of c", "d of d"], ["y", "a", "b"], ["c", "d"]]
+    heads = _heads(HeatSheet([block("x"), block("y")], "", "", columns=4))
     assert heads == [["x", "a of a", "b of b"], ["c of c", "d of d"], ["y", "a", "b"], ["c", "d"]]
 
 

@@ -108,8 +108,31 @@ def test_sections_without_data_say_how_to_get_them(tmp_path: Path) -> None:
     every = [("none", a, n) for a in ("fgsm", "random_sphere", "loss_ascent") for n in ("linf", "l2")]
     folder = write_results(tmp_path / "m", Plan(**{**plan.__dict__, "missing": tuple(every)}))
     text = "".join(Outline(report([folder], tmp_path / "m.html").read_text(encoding="utf-8")).text)
-    assert text.count("Not run:") == 13  # three of them in the curves, one per threat, two against budget
+    assert text.count("No result: no cell") == 8  # three of them in the curves, one per threat, two against budget
+    assert text.count("No result: none of the") == 2  # controls and loss ascent are planned
+    assert text.count("Not run:") == 3  # explanations, pictures and transfer are not
     assert "advbench run benchmarks/digits.yaml" in text
+    assert "5 of 5 cells have no result\n(5 not run)" in text
+    assert "nothing below speaks about robustness" in text
+    assert "loss_ascent to the attacks" not in text
+
+
+def test_what_failed_is_not_said_to_be_not_run(page: str, tmp_path: Path) -> None:
+    assert "nothing below speaks about robustness" not in page
+    plan = Plan(n=20, attacks=("transfer",), defenses=("none",))
+    every = tuple(("none", attack, norm) for attack in ("transfer", "loss_ascent") for norm in ("linf", "l2"))
+    folder = write_results(tmp_path / "m", Plan(**{**plan.__dict__, "failed": every}))
+    failed = report([folder], tmp_path / "m.html").read_text(encoding="utf-8")
+    text = "".join(Outline(failed).text)
+    assert "(3 failed)" in text
+    assert "nothing below speaks about robustness" in text
+    assert "adds examples made on a substitute" not in text
+    assert text.lower().count("not run") == 2  # explanations and pictures, for which nothing failed
+    assert text.count("Not run: with two nets") == text.count("Not run: no cell has compared") == 1
+    legend = failed[failed.index('class="legend"') : failed.index('class="plots')]
+    assert "random_sphere" in legend
+    assert "worst case" not in legend
+    assert "transfer" not in legend
 
 
 def test_nothing_to_be_wary_of_makes_no_box(page: str) -> None:
@@ -139,7 +162,7 @@ def test_a_cell_of_a_heat_map_tells_its_interval_and_n(page: str) -> None:
     assert all(re.search(r"95 % interval \d+\.\d to \d+\.\d %", title) and "n = 60" in title for title in numbers)
     text = "".join(Outline(page).text)
     assert all(f"({title})" in text for title in numbers)
-    assert any(title.startswith("an error found on") for title in numbers)
+    assert any(re.match(r"95 % interval of the median [^ ]+ (to|or) .*; an error found on", title) for title in numbers)
 
 
 def test_the_transfer_section_tells_how_often_the_model_errs(page: str) -> None:

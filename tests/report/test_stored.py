@@ -59,11 +59,19 @@ def test_an_interrupted_cell_says_so(tmp_path: Path) -> None:
     assert "resumes" in read_matrix(folder).gaps[0].reason
 
 
-def test_a_folder_without_results_is_refused_with_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no matrix\.json$"):
+def test_a_folder_with_one_matrix_stands_for_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no results in .*advbench run"):
         read_matrix(tmp_path)
-    write_results(tmp_path / "digits", Plan(n=20))
-    with pytest.raises(ConfigError, match="it contains digits"):
+    folder = write_results(tmp_path / "digits", Plan(n=10, defenses=("none",)))
+    (tmp_path / "models").mkdir()
+    assert read_matrix(tmp_path).folder == folder == read_matrix(folder).folder
+
+
+def test_of_several_matrices_the_error_names_each(tmp_path: Path) -> None:
+    for name in ("mnist", "digits"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "matrix.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"holds 2 matrices.*digits, .*mnist"):
         read_matrix(tmp_path)
 
 

@@ -7,9 +7,10 @@ import statistics
 
 import pytest
 
+from advbench.report.heat_maps import heat_maps
 from advbench.report.panel import Panel, panels
 from advbench.report.stored import StoredMatrix, read_matrix
-from advbench.report.tables import class_rows, control_rows, heat_maps, leaderboard
+from advbench.report.tables import class_rows, control_rows, leaderboard
 from tests.report.synthetic_results import Plan, write_results
 
 SUBJECT = ("linear", "none")
@@ -51,9 +52,12 @@ def test_a_panel_without_grid_is_about_distances(matrix: StoredMatrix, views: li
             0.0 if not row.clean_correct else row.l2 if row.fooled else math.inf for row in cell.rows.itertuples()
         ]
         assert leader.scores[2].rate is None
-        assert leader.scores[2].distance == pytest.approx(statistics.median(distances))
+        found = leader.scores[2].distance
+        assert found is not None
+        assert found.value == pytest.approx(statistics.median(distances))
+        assert (found.low, found.high) == (sorted(distances)[21], sorted(distances)[-22])  # the 22nd of 60
     (heat,) = heat_maps(panel, panel.subjects)
-    assert all(place.distance is not None for _, left, _, _ in heat.rows for place in left)
+    assert all(place.distance is not None for column in heat.attacks for place in column.places)
 
 
 def test_the_leaderboard_is_sorted_and_counts_missing_attacks(views: list[Panel]) -> None:
@@ -70,9 +74,9 @@ def test_the_heat_map_has_a_place_for_everything_planned(views: list[Panel]) -> 
     assert headline.headline
     assert not any(other.headline for other in others)
     assert [m.eps for m in (headline, *others)] == ["0.2", "0.1", "1/16", "1/32"]
-    places = {subject: left for subject, left, _, _ in headline.rows}
-    words = {method[0]: place.word for method, place in zip(headline.attacks, places[SUBJECT], strict=True)}
-    assert words == {"fgsm": "", "pgd": "failed", "transfer": ""}
+    row = headline.subjects.index(SUBJECT)
+    assert {c.method[0]: c.places[row].word for c in headline.attacks} == {"fgsm": "", "pgd": "failed", "transfer": ""}
+    assert all(len(c.places) == len(headline.worst) == len(headline.subjects) for c in headline.attacks)
 
 
 def test_class_rows_add_up_to_the_leaderboard(views: list[Panel]) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advbench.report.text import UNSEEN, number, visible
+from advbench.metrics.medians import Median
+from advbench.report.text import UNSEEN, bounds, number, visible
 
 
 @given(st.text())
@@ -32,3 +33,11 @@ def test_a_direction_override_is_spelled_out() -> None:
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(0.381, 0.45, "0.381 to 0.45"), (0.381, math.inf, "0.381 or more"), (math.inf, math.inf, "")],
+)
+def test_the_interval_of_a_median_says_where_it_has_no_end(low: float, high: float, text: str) -> None:
+    assert bounds(Median(0.4, low, high, 60)) == text
