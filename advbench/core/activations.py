@@ -81,13 +81,16 @@ class Partial:
         self.calls: Mapping[str, int] = calls
         self.overwritten = {layer for layer, output, version in seen if output._version != version}
 
-    def __call__(self, z: Tensor) -> dict[str, Tensor]:
-        """Outputs of the layers at z (A, C, H, W), differentiable; of a layer used several times the last."""
+    def __call__(self, z: Tensor, read: Callable[[str, Tensor], Tensor] | None = None) -> dict[str, Tensor]:
+        """Outputs of the layers at z (A, C, H, W), differentiable; of a layer used several times the last.
+
+        read: what to keep of (layer, output) instead, formed as soon as the pass comes to the layer.
+        """
         outputs: dict[str, Tensor] = {}
         left = Counter(self.calls)
 
         def keep(layer: str, output: Tensor) -> None:
-            outputs[layer] = output
+            outputs[layer] = output if read is None else read(layer, output)
             left[layer] -= 1
             if not any(left.values()):
                 raise _EnoughError

@@ -31,13 +31,16 @@ class Reading:
 class Target:
     """What to read: read(reading) gives a score (A,), differentiable; `layers` are those it needs recorded.
 
-    whole: does it read the model's output? If not, a pass may end at the last of the layers.
+    whole: does it read the model's output? If not, a pass may end at the last of the layers. parts: the same score as
+    a sum over layers, (layer, output (A, ...), rows (A,)) -> (A,). Who forms each part as the pass comes to its layer
+    gets the gradients of the parts one by one on the way back, where those of `read` are all formed before it begins.
     """
 
     read: Callable[[Reading], Tensor]
     layers: tuple[str, ...] = ()
     name: str = "score"
     whole: bool = True
+    parts: Callable[[str, Tensor, Tensor], Tensor] | None = None
 
 
 Place = tuple[int, int] | str  # (row, column) in the map, or "mean", "centre", "max"

@@ -39,13 +39,16 @@ def distances_at(maps: Mapping[str, Tensor], distances: Mapping[str, Distance]) 
 def nearness(terms: Sequence[Term], name: str) -> Target:
     """Minus the sum of the terms."""
 
-    def read(reading: Reading) -> Tensor:
-        rows = reading.rows
-        return -torch.stack(
-            [term.weight[rows] * term.distance(reading.layers[term.layer], rows) for term in terms]
-        ).sum(0)
+    layers = tuple(dict.fromkeys(term.layer for term in terms))
 
-    return Target(read, tuple(dict.fromkeys(term.layer for term in terms)), name, whole=False)
+    def part(layer: str, maps: Tensor, rows: Tensor) -> Tensor:
+        mine = [term for term in terms if term.layer == layer]
+        return -torch.stack([term.weight[rows] * term.distance(maps, rows) for term in mine]).sum(0)
+
+    def read(reading: Reading) -> Tensor:
+        return torch.stack([part(layer, reading.layers[layer], reading.rows) for layer in layers]).sum(0)
+
+    return Target(read, layers, name, whole=False, parts=part)
 
 
 def balanced(values: Mapping[str, Tensor], shares: Mapping[str, float]) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from advbench.core.call_checks import (
     check_seed,
     check_value,
     described,
+    shown,
 )
 from advbench.core.draws import Draws
 from advbench.models.check import check_images
@@ -32,26 +33,39 @@ def picture(
     """Images (B, C, H, W) in [0, 1] made by the named method, as in picture("visualize", model, "class:258").
 
     model: None for the few methods that need no network. args, params: the method's own, see `advbench show synthesis
-    NAME`. count: how many pictures a method that starts from nothing makes, each with random numbers of its own. Raises
-    ConfigError for an unknown method or parameter, for a value of another type than the method's, for images outside
-    [0, 1] and for a network that does not take images of the picture's shape.
+    NAME`; a whole number as the target is a class, and `shape` (C, H, W) has to be that of the network's images. count:
+    how many pictures a method that starts from nothing makes, each with random numbers of its own. Raises ConfigError
+    for an unknown method or parameter, for a value of another type than the method's, for images outside [0, 1] and for
+    a network that does not take images of the picture's shape.
     """
     entry = SYNTHESES[method]
-    given = _placed(entry, model, args)
+    given, params = _placed(entry, model, args, params)
     check_parameters(entry, params)
     check_seed(seed)
     check_value("count", count, int)
     check_count("count", count)
     first = None if model is None else next(model.parameters(), None)
     ids = torch.arange(count, device=None if first is None else first.device)
-    with fitting_pictures(entry, model, {**given, **params}):
-        made = entry.function(model, *args, draws=Draws(seed, ids), **params)
+    with fitting_pictures(entry, model, {**given, **params}, advice=_SHAPE_ADVICE["shape" in params]):
+        made = entry.function(model, *given.values(), draws=Draws(seed, ids), **params)
     assert isinstance(made, Tensor)
     return made
 
 
-def _placed(entry: Entry[SynthesisInfo], model: object, args: Sequence[object]) -> Mapping[str, object]:
-    """What stands beside the model, by name. ConfigError if it is too much, too little, or something else."""
+# By whether a shape was given.
+_SHAPE_ADVICE = {
+    False: "; that is the default of shape=, give shape=(channels, height, width) of images that it takes",
+    True: "; shape= is (channels, height, width) of images that it takes",
+}
+
+
+def _placed(
+    entry: Entry[SynthesisInfo], model: object, args: Sequence[object], params: Mapping[str, object]
+) -> tuple[dict[str, object], dict[str, object]]:
+    """What stands beside the model, by name and in order, and the other parameters.
+
+    ConfigError if it is too much, too little, or something else.
+    """
     signature = inspect.signature(entry.function, eval_str=True).parameters.values()
     own, *places = (place for place in signature if place.kind is not place.KEYWORD_ONLY)
     if not fits(model, own.annotation):
@@ -59,23 +73,44 @@ def _placed(entry: Entry[SynthesisInfo], model: object, args: Sequence[object]) 
     if len(args) > len(places):
         takes = ", ".join(place.name for place in places)
         raise ConfigError(f"{entry.name} takes {takes} behind the model, and parameters by name; got {len(args)}")
+    found = {place.name: value for place, value in zip(places, args, strict=False)}
+    others = dict(params)
     for place in places[len(args) :]:
-        if place.default is place.empty:
-            raise ConfigError(f"{entry.name} needs {place.name!r} behind the model: {described(place.annotation)}")
-    for place, value in zip(places, args, strict=False):
-        check_value(f"{entry.name}: {place.name}", value, place.annotation)
+        if place.name in others:
+            found[place.name] = others.pop(place.name)
+        elif place.default is place.empty:
+            raise ConfigError(f"{entry.name} needs {place.name!r} behind the model: {_allowed(place)}")
+        else:
+            found[place.name] = place.default
+    for place in places:
+        found[place.name] = value = _as_target(place, found[place.name])
+        if not fits(value, place.annotation):
+            raise ConfigError(f"{entry.name}: {place.name} must be {_allowed(place)}, got {shown(value)}")
         if isinstance(value, Tensor):
             check_images(value, dtypes=(torch.float32, torch.float64))
-    return {place.name: value for place, value in zip(places, args, strict=False)}
+    return found, others
+
+
+def _as_target(place: inspect.Parameter, value: object) -> object:
+    """A class by its number, as `explain` takes it, is the target that says so."""
+    return f"class:{value}" if place.name == "target" and fits(value, int) else value
+
+
+def _allowed(place: inspect.Parameter) -> str:
+    """What the place takes, in words."""
+    if place.name == "target":
+        return 'a class (a number), a target as text ("class:258", "layer4:17") or a Target'
+    return described(place.annotation)
 
 
 @contextmanager
 def fitting_pictures(
-    entry: Entry[SynthesisInfo], model: nn.Module | None, given: Mapping[str, object]
+    entry: Entry[SynthesisInfo], model: nn.Module | None, given: Mapping[str, object], *, advice: str = ""
 ) -> Iterator[None]:
     """Inside, an error from a network that does not take images of the picture's shape is a ConfigError that says so.
 
-    given: the method's arguments. The picture has their `shape`, or that of the images among them.
+    given: the method's arguments. The picture has their `shape`, or that of the images among them. advice: what the
+    message ends in where the shape decides.
     """
     shape = given.get("shape", getattr(entry.parameters().get("shape"), "default", None))
     images = [value for value in given.values() if isinstance(value, Tensor) and value.dim() == 4]
@@ -83,6 +118,6 @@ def fitting_pictures(
         yield
         return
     first = next(model.parameters(), torch.zeros(()))
-    canvas = images[0] if images else first.new_zeros((1, *shape))  # type: ignore[misc]
-    with naming_refusals(model, canvas):
+    canvas = images[0] if images else torch.zeros((1, *shape), device=first.device)  # type: ignore[misc]
+    with naming_refusals(model, canvas, advice="" if images else advice):
         yield

@@ -72,6 +72,9 @@ def raising(model: nn.Module, target: Target, probe: Tensor) -> Objective:
     def value(z: Tensor, rows: Tensor) -> Tensor:
         if partial is None:
             return scores(model, z, target, rows)
+        if (part := target.parts) is not None:
+            parts = partial(z, lambda layer, output: part(layer, output, rows))
+            return torch.stack(list(parts.values())).sum(0)
         return target.read(Reading(z.new_empty(0), partial(z), rows))
 
     def objective(z: Tensor, rows: Tensor) -> Evaluation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,21 @@ def test_equal_seeds_make_equal_pictures_and_others_others() -> None:
     assert first.shape == (1, 3, 12, 12)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_a_number_is_a_class_and_the_target_may_be_named() -> None:
+    first, *others = (
+        ab.picture("visualize", pooled_net(), *args, shape=(3, 12, 12), steps=4, **named)  # type: ignore[arg-type]
+        for args, named in ((("class:1",), {}), ((1,), {}), ((np.int64(1),), {}), ((), {"target": 1}))
+    )
+    assert all(torch.equal(first, other) for other in others)
+
+
+def test_a_network_of_other_images_is_told_to_give_their_shape() -> None:
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4))
+    with pytest.raises(ConfigError, match=r"does not take images \(3, 224, 224\): .*default of shape=, give shape="):
+        ab.picture("visualize", net, 1, steps=2)
+    assert ab.picture("visualize", net, 1, steps=2, shape=(1, 8, 8)).shape == (1, 1, 8, 8)
 
 
 def test_several_at_once_and_methods_without_a_network() -> None:
@@ -35,7 +51,9 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
     ("args", "params", "message"),
     [
         (("visualize", pooled_net(), "class:1234"), {}, r"class 1234: the model's classes are 0 \.\. \d+"),
-        (("visualize", pooled_net(), 5), {}, "visualize: target must be a word or Target, got 5"),
+        (("visualize", pooled_net(), 5), {}, r"class 5: the model's classes are 0 \.\. 3"),
+        (("visualize", pooled_net(), 2.5), {}, r"target must be a class \(a number\), a target as text .* got 2.5"),
+        (("visualize", pooled_net(), True), {}, "or a Target, got True"),
         (("visualize", pooled_net()), {}, "visualize needs 'target' behind the model"),
         (("visualize", None, "class:1"), {}, "model must be a torch.nn.Module, got None"),
         (("visualize", "vgg", "class:1"), {}, "load_model makes one from a name"),
@@ -48,7 +66,7 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
         (
             ("visualize", pooled_net(), "class:1"),
             {"shape": (1, 12, 12)},
-            r"does not take images \(1, 12, 12\): .* 3 chan",
+            r"does not take images \(1, 12, 12\): .* 3 chan.*; shape= is \(channels, height, width\)",
         ),
         (("visualize", pooled_net(), "class:1"), {"count": 0}, "count must be a whole number of at least 1, got 0"),
         (("visualize", pooled_net(), "class:1"), {"seed": -1}, "seed must be a whole number >= 0, got -1"),
