@@ -71,7 +71,7 @@ def autoattack(parts: tuple[str, ...], norm: float, eps: float) -> Attack:
             attacks_to_run=list(parts),
             device=x.device,
             verbose=False,
-            seed=0,
+            seed=torch.initial_seed(),  # that of the run: it sets its own before each part
         )
         judge.apgd.n_restarts = judge.apgd_targeted.n_restarts = 1  # as in the standard set
         found: Tensor = judge.run_standard_evaluation(x, y, bs=len(x))

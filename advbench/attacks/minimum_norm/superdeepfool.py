@@ -19,7 +19,7 @@ from advbench.registry import attack
 from advbench.types import Evaluation, ThreatModel
 
 
-@attack(norms=(2,), access="gradient", paper="arXiv:2303.12481", minimum_norm=True, ratio=1.02, cost=(1031, 4510))
+@attack(norms=(2,), access="gradient", paper="arXiv:2303.12481", minimum_norm=True, ratio=1.02, cost=(8091, 36040))
 def superdeepfool(
     model: nn.Module,
     x: Tensor,
@@ -28,8 +28,8 @@ def superdeepfool(
     *,
     draws: Draws,
     targeted: bool = False,
-    rounds: int = 10,
-    steps: int = 50,
+    rounds: int = 40,
+    steps: int = 100,
     overshoot: float = 0.02,
     candidates: int = 9,
     search_steps: int = 5,
@@ -41,9 +41,11 @@ def superdeepfool(
     point where the round began, as in adv_lib, which after two rounds goes along the mean of two normals: 4 and 1 %
     nearer on two nets for CIFAR-10, 2 % farther on one for MNIST (200 images each). A sample is done when that step
     ends beyond the boundary, or with its example in the ball; otherwise the next round begins there. rounds: at most so
-    many; more than three are only needed where gradients mislead. search_steps: evaluations between x and the example
-    at the end (the paper's line search), for the end of the last step and for the nearest point of the runs.
-    `draws` is not used.
+    many, steps: of each `deepfool` at most. Three rounds of a few steps are enough unless gradients mislead: on such a
+    net for MNIST the median is 3.09 after ten rounds of 50 steps, 2.74 after ten of 100, 2.31 after forty of 100
+    (images 500 - 699); on three other nets nothing changes, nor does the cost. search_steps: evaluations between x and
+    the example at the end (the paper's line search), for the end of the last step and for the nearest point of the
+    runs. `draws` is not used.
     Raises ConfigError if rounds, steps or candidates < 1, or overshoot or search_steps is negative.
     """
     at_least_one("rounds", rounds)

@@ -100,6 +100,25 @@ def test_projections_and_slides_find_the_nearest_point_of_a_curved_boundary() ->
     assert float(more.median()) < 1.005
 
 
+class Plateau(nn.Module):
+    """The margin is the 61st power of the distance to the boundary: a step goes only a 61st of what is left of it."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        left = 0.7 - z.flatten(1).mean(1)
+        margin = left.sign() * left.abs() ** 61
+        return torch.stack([margin, torch.zeros_like(margin)], 1)
+
+
+def test_superdeepfool_has_steps_enough_where_the_boundary_always_looks_near() -> None:
+    """Four pixels at 0.2 must rise by a half: length 1. Ten rounds of 50 steps, once the default, never arrive."""
+    x, y = torch.full((2, 1, 2, 2), 0.2, dtype=torch.float64), torch.zeros(2, dtype=torch.int64)
+    draws = images(conv_net(), 2)[2]
+    threat = ThreatModel(2.0, None)
+    assert torch.equal(superdeepfool(Plateau(), x, y, threat, draws=draws, rounds=10, steps=50), x)
+    found = lengths(superdeepfool(Plateau(), x, y, threat, draws=draws) - x, 2.0)
+    assert bool(((found >= 1.0) & (found < 1.02)).all())
+
+
 @pytest.mark.parametrize("method", [deepfool, superdeepfool])
 def test_the_example_is_on_the_verge_of_the_class(method: Callable[..., Tensor]) -> None:
     model = conv_net()

@@ -71,6 +71,18 @@ def test_two_components_are_found_where_one_is_too_few() -> None:
     assert torch.equal(x_adv.flatten() != 1.0, torch.tensor([True, True, False, False]))
 
 
+def test_the_last_steps_take_off_what_the_paper_leaves() -> None:
+    """One step in forty puts a component back: no image needs more of them than by the paper, and some need fewer."""
+    model = conv_net()
+    x, y, draws = images(model, 32)
+    paper = torch.cat([algorithm_1(model, x[i : i + 1], int(y[i]), 40) for i in range(len(x))])
+    found = sigma_zero(model, x, y, ANYWHERE, draws=draws, steps=40)
+    assert bool((model(found).argmax(1) != y).all())
+    ours, theirs = lengths(found - x, 0.0), lengths(paper - x, 0.0)
+    assert bool((ours <= theirs).all())
+    assert bool((ours < theirs).any())
+
+
 def test_targets_are_reached_and_passes_spent_as_declared() -> None:
     x, y, draws = images(conv_net(), 6)
     goal = (y + 1) % 4
