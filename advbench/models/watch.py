@@ -57,7 +57,7 @@ class Watched(nn.Module):
         self.first_within = y.new_full((len(y), 0 if reach is None else len(reach[2])), -1)
         self.hits = torch.zeros_like(y)
         self.cut = torch.zeros_like(y)  # passes meant for a gradient to which the model gave no graph
-        self.felt = torch.zeros_like(y)  # backward passes that brought a gradient other than zero
+        self.felt = torch.zeros_like(y)  # has a backward pass brought a gradient other than zero? 0: no
         self.trace: list[tuple[Tensor, Tensor]] = []
         self.marks: Marks = []  # what the attack said of single samples
         self._led: bool | None = None  # is there a way from the model's answers back to x? Asked once
@@ -208,6 +208,9 @@ class Watched(nn.Module):
         return heard
 
     def _feel(self, rows: Tensor | None, grad: Tensor) -> None:
+        # One gradient is enough to know; on a GPU asking whether all have had theirs would wait for its queue.
+        if grad.device.type == "cpu" and bool((self.felt if rows is None else self.felt[rows]).all()):
+            return
         # What is not finite is of no more use than a zero: `core.gradients` makes it one.
         brought = grad.detach().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).flatten(1).any(1).long()
         if rows is None:
