@@ -159,9 +159,10 @@ def test_what_goes_on_beyond_the_edge_shows_it_until_its_end(visit: object) -> N
     page = visit(viewport={"width": 390, "height": 800})
     frame = page.locator(".frame:has(.heatmap)").first
     assert frame.evaluate("frame => frame.scrollWidth > frame.clientWidth")
-    page.wait_for_function("document.querySelector('.frame:has(.heatmap)').classList.contains('more')")
+    first = page.locator(".frame:has(.heatmap) >> nth=0").and_(page.locator(".more"))
+    first.wait_for(state="attached")  # not wait_for_function: the page's policy forbids the eval that it polls with
     frame.evaluate("frame => frame.scrollLeft = frame.scrollWidth")
-    page.wait_for_function("!document.querySelector('.frame:has(.heatmap)').classList.contains('more')")
+    first.wait_for(state="detached")
     assert visit(viewport={"width": 1280, "height": 800}).locator(".frame.more:has(.leaders)").count() == 0
 
 
