@@ -9,6 +9,7 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
+from advbench.core.allocator import keep_freed_memory
 from advbench.core.objectives import Objective
 from advbench.types import Evaluation
 
@@ -118,6 +119,7 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
     graph = torch.is_grad_enabled()
     modes = [(module, module.training) for module in model.modules()]
     wants = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    keep_freed_memory()  # here because whatever passes through a model comes by
     try:
         model.eval()
         for parameter, _ in wants:

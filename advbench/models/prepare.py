@@ -1,7 +1,7 @@
 """Make a model fast to attack without changing what it computes.
 
 A copy in eval mode with frozen parameters, rewritten into a cheaper form of itself, channels last, and a micro-batch
-size at which its activations stay in memory that the allocator keeps. Reduced precision only on request.
+size at which its activations are not too far from the processor. Reduced precision only on request.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.core.copying import copy_of
+from advbench.models.narrow_conv import narrowed
 from advbench.models.predict import GROUP, predict, whole_groups
 from advbench.models.rewrite import rewritten
 
@@ -56,7 +57,7 @@ def prepare(
     micro_batch: samples per piece; None finds it from the activations of a few samples of x.
     """
     probe = x[:GROUP]
-    net = _ready(rewritten(model, probe))
+    net = _ready(narrowed(rewritten(model, probe)))
     size = micro_batch or _fitting_batch(net, probe)
     return Prepared(_ready(net, precision), precision, size, model)
 
