@@ -37,11 +37,13 @@ def descend(
     gradient: Gradient = backprop,
     keep: Keep = keep_latest,
     stop: Stop | None = when_reached,
+    taken: Tensor | None = None,
 ) -> Kept:
     """Take `steps` steps from z (B, ...) and return the kept iterate of every sample.
 
     Samples for which `stop` holds leave the loop, so the cost follows the work left; with stop None all climb on.
     z itself is the first iterate and the point after the last step is looked at too. z is not written to.
+    taken (B,): steps that a sample has behind it already, at most `steps`; it leaves so much earlier.
     """
     rows = torch.arange(len(z), device=z.device)
     kept, state, first = nothing_kept(z), step.init(z), 0
@@ -59,8 +61,8 @@ def descend(
             evaluation, grad = gradient(objective, z, rows)
             story.tell(i, steps, z, evaluation.loss)
             kept = _noted(kept, z, evaluation, rows, keep, late=late)
-            if stop is not None and i % between == 0:
-                at_work = ~stop(Kept(kept.z[rows], kept.loss[rows], kept.reached[rows]))
+            if (stop is not None or taken is not None) and i % between == 0:
+                at_work = _at_work(kept, rows, stop, None if taken is None else steps - i - taken)
                 if not bool(at_work.all()):
                     rows, z, grad = rows[at_work], z[at_work], grad[at_work]
                     state = tuple(part[at_work] for part in state)
@@ -71,6 +73,12 @@ def descend(
             kept = _noted(kept, z, evaluate(objective, z, rows), rows, keep, late=late)
         story.note(steps + 1, (rows, z, *kept, *state), last=True)
     return kept
+
+
+def _at_work(kept: Kept, rows: Tensor, stop: Stop | None, left: Tensor | None) -> Tensor:
+    """(A,) bool; left (B,): steps that each sample may still take."""
+    going = torch.ones_like(rows, dtype=torch.bool) if left is None else left[rows] > 0
+    return going if stop is None else going & ~stop(Kept(kept.z[rows], kept.loss[rows], kept.reached[rows]))
 
 
 def _noted(kept: Kept, z: Tensor, evaluation: Evaluation, rows: Tensor, keep: Keep, *, late: Stop | None) -> Kept:

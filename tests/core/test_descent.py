@@ -196,3 +196,21 @@ def test_the_rule_for_leaving_sees_the_record_of_the_rows_at_work() -> None:
 
     kept = descend(start, crossing(0.0), step=steepest(math.inf, 1.0), steps=9, stop=low)
     assert kept.loss.tolist() == [-3.0, -3.0, -5.0]
+
+
+@pytest.mark.parametrize("between", [1, 5])
+@pytest.mark.parametrize("stop", [None, when_reached])
+@given(seed=seeds(), taken=st.lists(st.integers(0, 9), min_size=1, max_size=5))
+def test_steps_that_are_behind_a_sample_are_not_taken_again(
+    stop: object, between: int, seed: int, taken: list[int]
+) -> None:
+    z, thresholds = some(len(taken), seed)
+    options = {"step": RULES["steepest"], "keep": keep_latest, "stop": stop}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("advbench.core.descent._STEPS_BETWEEN_CHECKS", {"cpu": between})
+        together = descend(z, beyond(thresholds), steps=9, taken=torch.tensor(taken), **options)  # type: ignore[arg-type]
+    for i, behind in enumerate(taken):
+        alone = descend(z[i : i + 1], beyond(thresholds[i : i + 1]), steps=9 - behind, **options)  # type: ignore[arg-type]
+        if between == 1:
+            assert torch.equal(together.z[i], alone.z[0])
+        assert bool(together.reached[i]) >= bool(alone.reached[0])

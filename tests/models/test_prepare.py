@@ -117,11 +117,15 @@ def test_reduced_precision_is_close_and_comes_back_as_float32(net: nn.Module, x:
     torch.testing.assert_close(low, net(x), rtol=0.05, atol=0.05)
 
 
-def test_the_micro_batch_follows_the_size_of_the_activations(x: Tensor) -> None:
+@pytest.mark.parametrize(("kept", "limit"), [(True, 128 * 2**20), (False, 32 * 2**20)])
+def test_the_micro_batch_follows_the_size_of_the_activations(
+    x: Tensor, monkeypatch: pytest.MonkeyPatch, kept: bool, limit: int
+) -> None:
+    monkeypatch.setattr("advbench.models.prepare.keep_freed_memory", lambda: kept)
     small = prepare(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten()), x)
     large = prepare(nn.Sequential(nn.Conv2d(3, 400, 1), nn.Flatten()), x)
     assert small.micro_batch % 8 == large.micro_batch % 8 == 0
-    assert small.micro_batch == 2 * 2**20 // (4 * 64) // 8 * 8 * 2  # 32 MiB of (conv + flatten) float32 activations
+    assert small.micro_batch == limit // (2 * 4 * 4 * 64) // 8 * 8  # of (conv + flatten) float32 activations
     assert large.micro_batch == small.micro_batch // 100 // 8 * 8
     assert prepare(small, x, micro_batch=3).micro_batch == 3
 

@@ -13,6 +13,7 @@ from advbench.core.descent import descend, when_reached
 from advbench.core.draws import Draws
 from advbench.core.gradients import Gradient, backprop, frozen
 from advbench.core.keep import Kept, keep_strongest, nothing_kept
+from advbench.core.norms import lengths
 from advbench.core.objectives import Objective, misclassify
 from advbench.core.projections import within
 from advbench.core.restarts import in_turns
@@ -47,18 +48,21 @@ def pgd(
     linf steps along the gradient's sign, l2 along its direction, l1 along the signs of its largest components (Tramer
     and Boneh 2019). restarts: runs from different starts, each for the samples that survived all before it.
     random_start: uniform in the ball; without it the first run starts at x. x_start (B, C, H, W): the first run starts
-    there instead, drawn into the ball. early_stop: leave a sample alone once it is
-    adversarial; `transfer` turns that off.
+    there instead, drawn into the ball; without random_start it is a run from x that has come so far, and the steps that
+    its distance from x is worth count as taken. early_stop: leave a sample alone once it is adversarial; `transfer`
+    turns that off.
     Raises ConfigError if threat.eps is None, steps or restarts < 1, or a step is not positive.
     """
     eps = threat.radius
     size = positive("relative_step", relative_step) * eps / at_least_one("steps", steps)
-    step, gradient = _STEPS[threat.norm](size if step_size is None else positive("step_size", step_size), threat)
+    length = size if step_size is None else positive("step_size", step_size)
+    step, gradient = _STEPS[threat.norm](length, threat)
 
     def run(left: Tensor, turn: int) -> Kept:
-        start, project = x[left], within(threat, x[left])
+        start, project, taken = x[left], within(threat, x[left]), None
         if x_start is not None and turn == 0:
             start = project(x_start[left], torch.arange(len(left), device=x.device))
+            taken = None if random_start else _steps_to(start - x[left], threat.norm, length).clamp_max(steps - 1)
         elif random_start or turn > 0:
             start = sampling.random_start(start, threat, draws.rows(left), counter=turn)
         return descend(
@@ -70,10 +74,16 @@ def pgd(
             gradient=gradient,
             keep=keep_strongest,
             stop=when_reached if early_stop else None,
+            taken=taken,
         )
 
     with frozen(model):
         return in_turns(nothing_kept(x), at_least_one("restarts", restarts), run, survivors_only=early_stop).z
+
+
+def _steps_to(delta: Tensor, norm: float, length: float) -> Tensor:
+    """Whole steps of `length` in a straight line; a last one that rounding made a little short is whole."""
+    return (lengths(delta, norm) / length + 1e-4).long()
 
 
 def _steepest(size: float, threat: ThreatModel) -> tuple[StepRule, Gradient]:

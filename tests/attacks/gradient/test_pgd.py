@@ -132,3 +132,31 @@ def test_impossible_settings_are_refused(threat: ThreatModel, options: dict[str,
     x, y, draws = images(model, 2)
     with pytest.raises(ConfigError, match=message):
         pgd(model, x, y, threat, draws=draws, **options)
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 6), st.booleans())
+def test_a_run_that_is_told_its_start_goes_on_from_there(behind: int, early_stop: bool) -> None:
+    model = conv_net()
+    x, y, draws = images(model)
+    x = 0.2 + 0.6 * x  # away from the box: each step is seen in the distance
+    y = model(x).argmax(1)
+    threat = ThreatModel(inf, 0.1)
+    options = {"draws": draws, "step_size": 0.01, "random_start": False, "early_stop": early_stop}
+    whole = pgd(model, x, y, threat, steps=8, **options)  # type: ignore[arg-type]
+    so_far = x if not behind else pgd(model, x, y, threat, steps=behind, **options)  # type: ignore[arg-type]
+    on_its_way = (lengths(so_far - x, inf) > 0.01 * behind - 1e-6) & (model(so_far).argmax(1) == y)
+    assert on_its_way.any()
+    rest = pgd(model, x, y, threat, steps=8, x_start=so_far, **options)  # type: ignore[arg-type]
+    torch.testing.assert_close(rest[on_its_way], whole[on_its_way])
+
+
+def test_only_the_steps_that_are_left_are_taken() -> None:
+    model = conv_net()
+    x, y, draws = images(model, count=4)
+    x_start = (x + 0.04).clamp_max(1.0)
+    for random_start, passes in ((False, 7), (True, 11)):  # the point after the last step is looked at too
+        counting = Counting(model, 4)
+        options = {"steps": 10, "step_size": 0.01, "random_start": random_start, "early_stop": False}
+        pgd(counting, x, y, ThreatModel(inf, 0.05), draws=draws, x_start=x_start, **options)  # type: ignore[arg-type]
+        assert counting.passes.tolist() == [passes] * 4
