@@ -21,7 +21,7 @@ Precision = Literal["float32", "bfloat16"]
 
 # On a CPU larger pieces save little. Where freed memory is not kept, activations beyond 32 MiB are handed back to the
 # system and faulted in again at each step: twice the time per image.
-_CPU_ACTIVATION_BYTES = {True: 128 * 2**20, False: 32 * 2**20}
+_CPU_ACTIVATION_BYTES = {True: 96 * 2**20, False: 32 * 2**20}
 _GPU_MEMORY_SHARE = 0.25
 
 

@@ -117,7 +117,7 @@ def test_reduced_precision_is_close_and_comes_back_as_float32(net: nn.Module, x:
     torch.testing.assert_close(low, net(x), rtol=0.05, atol=0.05)
 
 
-@pytest.mark.parametrize(("kept", "limit"), [(True, 128 * 2**20), (False, 32 * 2**20)])
+@pytest.mark.parametrize(("kept", "limit"), [(True, 96 * 2**20), (False, 32 * 2**20)])
 def test_the_micro_batch_follows_the_size_of_the_activations(
     x: Tensor, monkeypatch: pytest.MonkeyPatch, kept: bool, limit: int
 ) -> None:
