@@ -24,6 +24,7 @@ from advbench.types import ThreatModel, norm_name
 from benchmarks.peers.compare import Counted, Subjects, load_subjects
 from benchmarks.peers.duels import Duel, duels
 from benchmarks.peers.rivals import Attack
+from benchmarks.speed.allocator import as_it_comes
 from benchmarks.speed.field import floor_of
 from benchmarks.speed.floor import seconds
 
@@ -99,7 +100,8 @@ def _rival_row(library: str, attack: Attack, subjects: Subjects) -> dict[str, ob
     x, y, size = subjects.x.clone(), subjects.y.clone(), max(1, len(subjects.x))
     start = time.process_time()
     try:
-        attack(counted, x, y)
+        with as_it_comes():
+            attack(counted, x, y)
     except Exception as raised:
         error = type(raised).__name__
     passes = {"forwards": counted.passes[0] / size, "backwards": counted.passes[1] / size}
