@@ -110,17 +110,16 @@ def fab_of_autoattack(norm: float, targeted: bool, steps: int = 100) -> Attack:
     return attack
 
 
-def art(name: str, **settings: object) -> Attack:
-    """`art.attacks.evasion.NAME` on a PyTorchClassifier."""
+def art(name: str, *, probabilities: bool = False, **settings: object) -> Attack:
+    """`art.attacks.evasion.NAME` on a PyTorchClassifier; of probabilities, for those that refuse logits."""
 
     def attack(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         import art.attacks.evasion as library
         from art.estimators.classification import PyTorchClassifier
 
         shape, loss = tuple(x.shape[1:]), nn.CrossEntropyLoss()
-        victim = PyTorchClassifier(
-            _InFloat32(model), loss=loss, input_shape=shape, nb_classes=10, clip_values=(0.0, 1.0)
-        )
+        scores = nn.Sequential(_InFloat32(model), nn.Softmax(1)) if probabilities else _InFloat32(model)
+        victim = PyTorchClassifier(scores, loss=loss, input_shape=shape, nb_classes=10, clip_values=(0.0, 1.0))
         labels = np.eye(10, dtype=np.float32)[y.cpu().numpy()]
         found = getattr(library, name)(victim, **settings).generate(x.cpu().numpy(), labels)
         return torch.from_numpy(found).to(x.device)
