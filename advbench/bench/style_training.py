@@ -18,7 +18,7 @@ from advbench.datasets.images import read_image
 from advbench.store import atomic_write, write_tensors
 from advbench.synthesis.feed_forward.adaptive import train_adaptive
 from advbench.synthesis.feed_forward.compare_norms import compare_norms
-from advbench.synthesis.feed_forward.contrastive import CastWeights, train_contrastive
+from advbench.synthesis.feed_forward.contrastive import TRAININGS, CastWeights, train_contrastive
 from advbench.synthesis.feed_forward.losses import Weights
 from advbench.synthesis.feed_forward.networks import Norm
 from advbench.synthesis.feed_forward.train_style import train_style
@@ -92,7 +92,8 @@ def train_style_network(job: StyleJob, out: Path) -> list[Change]:
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out must end in .safetensors, got {out.name}")
     files, model, photos = _materials(job)
-    with tqdm(total=job.steps, desc=job.kind, disable=not sys.stderr.isatty()) as bar:
+    courses = TRAININGS if job.kind == "contrastive" else 1
+    with tqdm(total=courses * job.steps, desc=job.kind, disable=not sys.stderr.isatty()) as bar:
 
         def watch(step: int, row: Row) -> None:
             bar.update(1)

@@ -69,7 +69,7 @@ def train_style(
     \b
     transform     one network for the given styles, which may be blended (fast_style)
     adaptive      a decoder for any style, by statistics of features (adaptive_style)
-    contrastive   the same, with styles told apart by a learned code (adaptive_style)
+    contrastive   the same, with styles told apart by a learned code (adaptive_style); three trainings of --steps each
     norms         no network, but a figure: losses with instance and batch norm
     """
     from advbench.bench.style_training import StyleJob, compare_norm_losses, train_style_network

@@ -132,16 +132,16 @@ def train_adaptive(
     def unseen() -> Row | None:
         if held_out is None:
             return None
-        lesson = _adaptive_loss(encoder, decoder, held_out[1], style_weight)
+        lesson = adaptive_loss(encoder, decoder, held_out[1], style_weight)
         return measured(decoder, held_out[0], lesson, course, critic=model)
 
     before = unseen()
-    lesson = _adaptive_loss(encoder, decoder, styles, style_weight)
+    lesson = adaptive_loss(encoder, decoder, styles, style_weight)
     history = train_network(decoder, photos, lesson, course, critic=model, watch=watch)
     return Adaptive(decoder.eval(), history, before, unseen())
 
 
-def _adaptive_loss(encoder: Encoder, decoder: Decoder, styles: Tensor, style_weight: float) -> BatchLoss:
+def adaptive_loss(encoder: Encoder, decoder: Decoder, styles: Tensor, style_weight: float) -> BatchLoss:
     """What is decoded has the wanted features, and at every layer the statistics of its style."""
 
     def loss(x: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:

@@ -2,13 +2,14 @@
 
 A projector learns a code in which two crops of one painting are close and crops of others far; a decoder learns to make
 pictures whose code is that of the style, which a critic takes for paintings, and from which a second decoder finds the
-photograph again (the critics: `domains`).
+photograph again (the critics: `domains`). Both decoders begin as one of AdaIN (`adaptive`): from random weights they
+find flat colours with roughly the right code first, and do not leave them for thousands of steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from advbench.core.draws import Draws
 from advbench.core.statistics import statistics, with_statistics
-from advbench.synthesis.feed_forward.adaptive import Decoder, Encoder, relative_distance
+from advbench.synthesis.feed_forward.adaptive import Decoder, Encoder, adaptive_loss, relative_distance
 from advbench.synthesis.feed_forward.domains import Critic, critic_loss, maker_loss
 from advbench.synthesis.feed_forward.training import (
     BatchLoss,
@@ -31,7 +32,10 @@ from advbench.synthesis.feed_forward.training import (
     train_network,
 )
 
+TRAININGS = 3  # of the code, of a decoder as AdaIN's, of the painter: each for the whole course
 _TEMPERATURE = 0.07  # arXiv:2205.09542, section 4
+_STATISTICS = 2.0  # weight of the styles' statistics while the decoders are AdaIN's
+_SMALLER = 0.25  # learning rate of what follows, so that the critics do not undo that
 _EXAMPLES = 64  # crops of paintings whose features give the code its units
 
 
@@ -137,11 +141,12 @@ class CastWeights:
 
 
 class Cast(NamedTuple):
-    """What was trained, in eval mode, with the losses of both trainings."""
+    """What was trained, in eval mode, with the losses of the code, of the decoder as AdaIN's, and of the painter."""
 
     decoder: Decoder
     code: StyleCode
     code_history: History
+    beginning: History
     history: History
 
 
@@ -156,7 +161,7 @@ def train_contrastive(
     weights: CastWeights | None = None,
     watch: Watch | None = None,
 ) -> Cast:
-    """A projector of style codes, then a decoder for any style, both on features of `model`.
+    """A projector of style codes, then a decoder for any style, both on features of `model`: `TRAININGS` courses.
 
     photos (N, 3, H, W): contents; styles (M, 3, h, w), also what the critics take for paintings. Raises ConfigError for
     images smaller than the crops.
@@ -173,9 +178,13 @@ def train_contrastive(
     telling_apart = _code_loss(encoder, code, styles, Queue(queue))
     code_history = train_network(code, styles, telling_apart, course, critic=model, watch=watch)
     code.eval().requires_grad_(False)
+    first_loss = adaptive_loss(encoder, makers.painter, styles, _STATISTICS)
+    beginning = train_network(makers.painter, photos, first_loss, course, critic=model, watch=watch)
+    makers.restorer.load_state_dict(makers.painter.state_dict())
     loss = _picture_loss(encoder, code, makers, styles=styles, queue=Queue(queue), weights=weights or CastWeights())
-    history = train_network(makers, photos, loss, course, critic=model, watch=watch)
-    return Cast(makers.painter.eval(), code.requires_grad_(True), code_history, history)
+    finer = replace(course, learning_rate=_SMALLER * course.learning_rate)
+    history = train_network(makers, photos, loss, finer, critic=model, watch=watch)
+    return Cast(makers.painter.eval(), code.requires_grad_(True), code_history, beginning, history)
 
 
 def codes_of(encoder: Encoder, code: StyleCode, x: Tensor) -> Tensor:
