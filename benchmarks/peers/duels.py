@@ -170,9 +170,8 @@ def _black_box(radii: Mapping[float, float]) -> list[Duel]:
         found.append(Duel("auto", norm, {"autoattack": autoattack((), norm, eps)}, eps, slow=True))
     spsa = torchattacks("SPSA", eps=radii[LINF], nb_iter=19)  # of 256 queries each: our 5,000
     zoo = art("ZooAttack", max_iter=100, use_resize=False, use_importance=False, verbose=False)
-    pixels = art(
-        "SimBA", probabilities=True, attack="px", epsilon=0.2, max_iter=2500, verbose=False
-    )  # two queries each
+    steps = {"epsilon": 0.2, "max_iter": 2500}  # of two queries each
+    pixels = art("SimBA", probabilities=True, attack="px", verbose=False, **steps)
     return [
         *found,
         Duel("spsa", LINF, {"torchattacks": spsa}, radii[LINF], slow=True),

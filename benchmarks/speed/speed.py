@@ -80,15 +80,11 @@ def contenders(setting: Setting, *, peers: bool) -> dict[str, Callable[[], float
         bare_passes(model, x, y, passes=setting.steps, batch=batch)
         return math.nan
 
-    def plain_floor(batch: int) -> float:
-        with as_it_comes():
-            return floor(batch)
-
     def ours(precision: str) -> Callable[[], float]:
         return lambda: _robust(setting.ours(precision))
 
     work: dict[str, Callable[[], float]] = {
-        **{f"bare passes, batch {batch}": partial(plain_floor, batch) for batch in BATCHES},
+        **{f"bare passes, batch {batch}": partial(as_it_comes()(floor), batch) for batch in BATCHES},
         **{f"bare passes, memory kept, batch {batch}": partial(floor, batch) for batch in BATCHES},
         "advbench, one call": ours("float32"),
         "advbench, one call, bfloat16": ours("bfloat16"),
