@@ -12,6 +12,7 @@ from advbench.core.objectives import FIRM, Objective
 from advbench.types import ThreatModel
 
 _NUDGE = 0.05  # how far past the root that a straight line predicts, in parts of the way to the example
+_FURTHER = 1e-3  # where an example that is none of the firm ones is looked at again, in parts of the way
 
 
 def pull_back(
@@ -20,8 +21,9 @@ def pull_back(
     """The record (B, ...) with each example moved towards x (B, ...), as far as `steps` more evaluations find it can.
 
     The objective's loss must be zero on the boundary and loss_at_x (B,) its value at x. Regula falsi with the Illinois
-    rule (Dowell and Jarratt 1971), aimed a little past the root. Samples without example, or with one that is near
-    enough for the threat, are not looked at; in l0 none is, since a shorter way changes as many components.
+    rule (Dowell and Jarratt 1971), aimed a little past the root. An example that is not firm (see `core.objectives`) is
+    first looked for a little further out, inside the box. Samples without example, or with one that is near enough for
+    the threat, are not looked at; in l0 none is, since a shorter way changes as many components.
     """
     if threat.norm == 0:
         return kept
@@ -32,17 +34,22 @@ def pull_back(
     inside, outside = torch.zeros_like(loss_at_x[rows]), torch.ones_like(loss_at_x[rows])  # fractions of the way
     at_inside, at_outside = loss_at_x[rows], kept.loss[rows].clone()
     loss, last = kept.loss[rows], torch.zeros_like(inside)
-    for _ in range(steps):
+    slack = FIRM * loss_at_x[rows].abs()
+    for i in range(steps):
         root = inside + (outside - inside) * (at_inside / (at_inside - at_outside)).nan_to_num(nan=0.5).clamp(0.0, 1.0)
         middle = root + _NUDGE * (outside - root)
-        found = evaluate(objective, centre + way * torch.as_tensor(per_sample(middle.to(x.dtype), x)), rows)
-        firm = found.reached & (found.loss < -FIRM * loss_at_x[rows].abs())
+        out = (loss >= -slack) & (i == 0)
+        middle = torch.where(out, 1.0 + _FURTHER, middle)
+        point = (centre + way * torch.as_tensor(per_sample(middle.to(x.dtype), x))).clamp(threat.low, threat.high)
+        found = evaluate(objective, point, rows)
+        firm = found.reached & (found.loss < -slack)
         side = torch.where(firm, 1.0, -1.0).to(last.dtype)
         # The Illinois rule: an end that stays twice counts half, or else it might stay for ever.
         again = torch.where(side == last, 0.5, 1.0).to(last.dtype)
-        at_inside = torch.where(firm, at_inside * again, found.loss)
-        at_outside = torch.where(firm, found.loss, at_outside * again)
-        inside, outside = torch.where(firm, inside, middle), torch.where(firm, middle, outside)
+        back = ~firm & ~out
+        at_inside = torch.where(back, found.loss, torch.where(firm, at_inside * again, at_inside))
+        at_outside = torch.where(firm, found.loss, torch.where(back, at_outside * again, at_outside))
+        inside, outside = torch.where(back, middle, inside), torch.where(firm, middle, outside)
         loss, last = torch.where(firm, found.loss, loss), side
-    z = centre + way * torch.as_tensor(per_sample(outside.to(x.dtype), x))
+    z = (centre + way * torch.as_tensor(per_sample(outside.to(x.dtype), x))).clamp(threat.low, threat.high)
     return Kept(kept.z.index_copy(0, rows, z), kept.loss.index_copy(0, rows, loss), kept.reached)

@@ -67,6 +67,18 @@ def test_three_steps_are_enough_where_the_loss_is_straight() -> None:
     assert bool((gap <= 0.05**2 * (1.0 - place) + 1e-6).all())  # the nudge of 5 %, twice
 
 
+def test_an_example_on_the_boundary_itself_is_pushed_past_it() -> None:
+    """In another batch rounding would decide about it."""
+    place, x, rows = torch.tensor([1.0 - 1e-7, 0.5]), torch.zeros(2, 1, 1, 1), torch.arange(2)
+    objective = crossing_at(place, 1.0, [])
+    clean, there = objective(x, rows), objective(x + 1.0, rows)
+    threat = ThreatModel(2.0, None, high=2.0)
+    found = pull_back(objective, x, clean.loss, Kept(x + 1.0, *there), threat=threat, steps=3)
+    gap = lengths(found.z, 2.0) - place
+    assert bool((gap > 1e-5 * place).all())
+    assert bool((gap < 2e-3).all())
+
+
 def test_samples_without_an_example_and_those_near_enough_are_not_asked() -> None:
     asked: list[Tensor] = []
     found = walked_back(torch.tensor([0.5, 2.0]), 1.0, 3, asked)  # the second is beyond the end of its way

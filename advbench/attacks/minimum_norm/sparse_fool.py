@@ -16,13 +16,13 @@ from advbench.core.hyperplanes import Hyperplane, onto_hyperplane
 from advbench.core.keep import Kept, keep_better, keep_nearest, near_enough, nearest_found
 from advbench.core.losses import margin_loss
 from advbench.core.norms import per_sample
-from advbench.core.objectives import Objective, misclassify
+from advbench.core.objectives import Objective, firmly, misclassify
 from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
-from advbench.types import ThreatModel
+from advbench.types import Evaluation, ThreatModel
 
 
-@attack(norms=(0, 1), access="gradient", paper="arXiv:1811.02248", minimum_norm=True, ratio=1.05, cost=(2061, 9030))
+@attack(norms=(0, 1), access="gradient", paper="arXiv:1811.02248", minimum_norm=True, ratio=1.05, cost=(2081, 9040))
 def sparse_fool(
     model: nn.Module,
     x: Tensor,
@@ -45,9 +45,10 @@ def sparse_fool(
     hyperplane, moves it `control` times as far away and goes to its nearest point in the box: in l1 the components of
     largest slope to their ends, one after the other; in l0 those that contribute most. What is looked at is the way so
     far, 1 + overshoot times as long. Defaults: the paper's 3 and the authors' code. Three additions to the paper: that
-    choice in l0; in l1 slide_steps passes that slide the example along the boundary (on a plainly trained MNIST net ten
-    take off a quarter of the length); and search_steps evaluations at the end, which in l1 go back along the segment to
-    x and in l0 put the components back that contribute least. `draws` is not used.
+    choice in l0; search_steps evaluations that put the components back that contribute least; and in l1 slide_steps
+    passes each that slide the example before and after that along the boundary, the nearer of which goes back along the
+    segment to x by search_steps more (on a plainly trained MNIST net the three take off four fifths of the length).
+    `draws` is not used.
     Raises ConfigError if control is not positive, a slide or search is negative, or another number below 1.
     """
     for name, count in (("steps", steps), ("deepfool_steps", deepfool_steps), ("candidates", candidates)):
@@ -77,11 +78,17 @@ def sparse_fool(
             seen = evaluate(objective, ahead, rows)
             kept = keep_better(kept, ahead, seen, rows, keep_nearest(x, threat.norm))
             rows = rows[~seen.reached]
+        few = _put_back(objective, x, kept, normals, threat=threat, steps=search_steps)
         if threat.norm == 0:
-            kept = _put_back(objective, x, kept, normals, threat=threat, steps=search_steps)
-        else:
-            kept = slide(objective, x, threat, kept, steps=slide_steps)
-            kept = pull_back(objective, x, margin, kept, threat=threat, steps=search_steps)
+            return nearest_found(few, x, threat)
+        fool = firmly(objective, margin)
+        # Either may end at a component that is not the best: the first where many shared the way, the second where
+        # the few left are far out.
+        kept = slide(fool, x, threat, kept, steps=slide_steps)
+        few = slide(fool, x, threat, few, steps=slide_steps)
+        seen = Evaluation(few.loss, few.reached)
+        kept = keep_better(kept, few.z, seen, torch.arange(len(x), device=x.device), keep_nearest(x, threat.norm))
+        kept = pull_back(fool, x, margin, kept, threat=threat, steps=search_steps)
     return nearest_found(kept, x, threat)
 
 

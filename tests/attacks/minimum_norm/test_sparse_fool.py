@@ -64,7 +64,7 @@ def test_slides_in_l1_shorten() -> None:
     plain, slid = (
         lengths(sparse_fool(model, x, y, threat, draws=draws, slide_steps=steps) - x, 1.0) for steps in (0, 10)
     )
-    assert float(slid.mean()) < 0.9 * float(plain.mean())
+    assert float(slid.mean()) < 0.95 * float(plain.mean())
 
 
 @pytest.mark.parametrize("norm", [0.0, 1.0])
