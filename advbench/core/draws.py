@@ -31,6 +31,11 @@ class Draws:
         """The draws of the samples at `index` (positions or bool mask)."""
         return Draws(self.seed, self.sample_ids[index])
 
+    def copies(self, count: int) -> Draws:
+        """Draws for `count` copies (B * count,) of each sample, side by side, that share nothing with one another."""
+        which = torch.arange(count, device=self.sample_ids.device).repeat(len(self.sample_ids))
+        return Draws(_word(f"{self.seed}/copies"), self.sample_ids.repeat_interleave(count) * count + which)
+
     def branch(self, label: str) -> Draws:
         """Draws of the same samples that share nothing with these: for a part with purposes and counters of its own."""
         return Draws(_word(f"{self.seed}/{label}"), self.sample_ids)

@@ -69,6 +69,19 @@ def test_rows_are_the_draws_of_those_rows(seed: int, mask: list[bool]) -> None:
         assert torch.equal(draws.rows(index).normal((4,), "test"), draws.normal((4,), "test")[chosen])
 
 
+@given(
+    seed=seeds(), ids=st.lists(st.integers(0, 1 << 40), min_size=1, max_size=4, unique=True), count=st.integers(1, 4)
+)
+def test_copies_are_samples_of_their_own(seed: int, ids: list[int], count: int) -> None:
+    draws = Draws(seed, torch.tensor(ids))
+    drawn = draws.copies(count).normal((8,), "test")
+    assert drawn.shape == (len(ids) * count, 8)
+    assert len(torch.cat([drawn, draws.normal((8,), "test")]).unique(dim=0)) == len(ids) * (count + 1)
+    for i in range(len(ids)):  # in any company
+        alone = draws.rows(torch.tensor([i])).copies(count).normal((8,), "test")
+        assert torch.equal(alone, drawn[i * count : (i + 1) * count])
+
+
 def test_many_small_blocks_of_work_join_to_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     draws = Draws(3, torch.arange(50))
     whole = draws.uniform((7,), "test", torch.arange(50))

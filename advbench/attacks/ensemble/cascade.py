@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, at_least_zero
 from advbench.attacks.ensemble.auto import standard
-from advbench.attacks.ensemble.worst_case import Case, Part, attack_survivors, look, warn_if_random
+from advbench.attacks.ensemble.worst_case import Case, Part, attack_survivors, in_copies, look, warn_if_random
 from advbench.attacks.gradient.apgd import apgd
 from advbench.attacks.gradient.apgd_t import apgd_t
 from advbench.attacks.gradient.memetic import memetic
@@ -38,7 +38,7 @@ class Evidence(NamedTuple):
     second_walk: Tensor
 
 
-@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:2003.01690", nested=True, ratio=1.02, cost=(44000, 30000))
+@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:2003.01690", nested=True, ratio=1.02, cost=(41000, 28500))
 def cascade(
     model: nn.Module,
     x: Tensor,
@@ -85,10 +85,10 @@ def cascade(
         whole = standard(steps, queries)
         for name in ("fab_t", "apgd_ce", "apgd_t", "square"):  # where gradients mislead, FAB is the cheapest
             kept = attack_survivors(kept, whole[name], case, draws=draws.branch(name), among=doubtful | chosen)
-        for turn in range(persistence):
-            near = doubtful & (kept.loss / clean < _NEARLY)
-            for name, part in _again(steps).items():
-                kept = attack_survivors(kept, part, case, draws=draws.branch(f"{name} {turn}"), among=near)
+        near = doubtful & (kept.loss / clean < _NEARLY)
+        for name, part in _again(steps).items() if persistence else ():
+            mine = draws.branch(f"{name} again")
+            kept = attack_survivors(kept, in_copies(part, persistence), case, draws=mine, among=near)
         if populations and threat.norm != 1:
             near = doubtful & (kept.loss / clean < _NEARLY)
             part = partial(memetic, restarts=populations)
@@ -100,7 +100,7 @@ def _again(steps: int) -> dict[str, Part]:
     """For samples that nearly fell: the likeliest classes once more, from other starts."""
     return {
         "apgd_t": partial(apgd_t, target_classes=3, steps=steps),
-        "fab_t": partial(fab_t, target_classes=3, steps=steps, restarts=2),
+        "fab_t": partial(fab_t, target_classes=3, steps=steps, random_start=True),
     }
 
 

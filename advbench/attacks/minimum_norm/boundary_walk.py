@@ -71,7 +71,7 @@ def walk(
     return kept
 
 
-def random_start(x: Tensor, kept: Kept, threat: ThreatModel, draws: Draws, *, run: int) -> Tensor:
+def somewhere(x: Tensor, kept: Kept, threat: ThreatModel, draws: Draws, *, run: int) -> Tensor:
     """A point of the box (B, ...) from the sphere around x of half the radius, or half of what was found if less."""
     width = threat.high - threat.low
     known = threat.eps if threat.eps is not None else _START[threat.norm] * width

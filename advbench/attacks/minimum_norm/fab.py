@@ -7,7 +7,7 @@ from math import inf
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, at_least_zero, positive
-from advbench.attacks.minimum_norm.boundary_walk import Walk, random_start, walk
+from advbench.attacks.minimum_norm.boundary_walk import Walk, somewhere, walk
 from advbench.attacks.minimum_norm.first_look import first_look
 from advbench.attacks.minimum_norm.linearise import margin_plane, nearest_plane
 from advbench.core.draws import Draws
@@ -60,7 +60,7 @@ def fab(
         logits, margin, kept = first_look(model, x, y, targeted=targeted)
         linearise = margin_plane(objective) if targeted else nearest_plane(model, y, logits, threat.norm, candidates)
         for run in range(at_least_one("restarts", restarts)):
-            start = x if run == 0 else random_start(x, kept, threat, draws, run=run)
+            start = x if run == 0 else somewhere(x, kept, threat, draws, run=run)
             kept = walk(kept, start, x, threat, objective=objective, linearise=linearise, how=how)
         kept = pull_back(objective, x, margin, kept, threat=threat, steps=search_steps)
     return nearest_found(kept, x, threat)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, at_least_zero, positive
-from advbench.attacks.minimum_norm.boundary_walk import Walk, random_start, walk
+from advbench.attacks.minimum_norm.boundary_walk import Walk, somewhere, walk
 from advbench.attacks.minimum_norm.first_look import first_look
 from advbench.attacks.minimum_norm.linearise import margin_plane
 from advbench.core.draws import Draws
@@ -32,6 +32,7 @@ def fab_t(
     target_classes: int = 9,
     steps: int = 100,
     restarts: int = 1,
+    random_start: bool = False,
     alpha_max: float = 0.1,
     eta: float = 1.05,
     beta: float = 0.9,
@@ -41,8 +42,9 @@ def fab_t(
 
     A walk of `fab` for each of the `target_classes` best classes at x other than y, along the boundary between y and
     that class alone: one backward pass per step, however many classes there are. What is found on the way counts
-    whatever class it is. restarts: walks per target. Other parameters and errors: see `fab`. The defaults are those of
-    AutoAttack (arXiv:2003.01690). y is always the class to leave; `fab` goes to a given target.
+    whatever class it is. restarts: walks per target; with random_start the first of them begins away from x as well.
+    Other parameters and errors: see `fab`. The defaults are those of AutoAttack (arXiv:2003.01690). y is always the
+    class to leave; `fab` goes to a given target.
     """
     how = Walk(
         at_least_one("steps", steps), positive("alpha_max", alpha_max), positive("eta", eta), positive("beta", beta)
@@ -56,7 +58,8 @@ def fab_t(
         for rank in range(targets.shape[1]):
             plane = margin_plane(_lead(model, y, targets[:, rank]))
             for run in range(restarts):
-                start = x if run == 0 else random_start(x, kept, threat, draws, run=rank * restarts + run)
+                turn, at_x = rank * restarts + run, run == 0 and not random_start
+                start = x if at_x else somewhere(x, kept, threat, draws, run=turn)
                 kept = walk(kept, start, x, threat, objective=objective, linearise=plane, how=how)
         kept = pull_back(objective, x, margin, kept, threat=threat, steps=search_steps)
     return nearest_found(kept, x, threat)

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from advbench.attacks.ensemble.auto import auto, standard
 from advbench.attacks.ensemble.cascade import cascade
+from advbench.attacks.ensemble.worst_case import in_copies
 from advbench.core.draws import Draws
+from advbench.core.losses import margin_loss
 from advbench.core.marks import collecting, marked
+from advbench.core.objectives import misclassify
 from advbench.models.watch import Watched
 from advbench.types import ConfigError, ThreatModel
 from tests.attacks.small_nets import Shaky, conv_net, images
@@ -129,6 +132,28 @@ def test_on_a_model_that_is_not_random_no_warning_is_given() -> None:
     watched = Watched(net, y)
     auto(watched, x, y, threat, draws=draws, version="rand", steps=2)
     assert int(watched.forwards.max()) <= 20 * (1 + 2 * (1 + 3 + 1))
+
+
+def test_copies_are_attacked_at_once_and_the_best_is_kept() -> None:
+    net, x, y, threat, draws = case(0.03)
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def noise(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, draws: Draws) -> Tensor:
+        z = x + 0.2 * draws.normal(tuple(x.shape[1:]), "noise")
+        model(z)  # a pass that the books must charge to the right samples
+        seen.append((z, draws.sample_ids))
+        return z
+
+    watched = Watched(net, y)
+    best = in_copies(noise, 5)(watched, x, y, threat, draws=draws)
+    (tried, ids) = seen[0]
+    assert len(seen) == 1
+    assert len(ids.unique()) == 5 * SIZE
+    assert watched.forwards.tolist() == [10] * SIZE  # five in the part, five looks afterwards
+    margin = misclassify(net, y.repeat_interleave(5), loss=margin_loss)(tried, torch.arange(5 * SIZE)).loss
+    assert torch.equal(
+        best, tried.reshape(SIZE, 5, *x.shape[1:])[torch.arange(SIZE), margin.reshape(SIZE, 5).argmin(1)]
+    )
 
 
 def test_bad_settings_are_refused_before_work() -> None:

@@ -202,3 +202,19 @@ def test_impossible_settings_are_refused() -> None:
         fab_t(model, x, y, threat, draws=draws, eta=0.0)
     with pytest.raises(ConfigError, match="target_classes must be at least 1"):
         fab_t(model, x, y, threat, draws=draws, target_classes=0)
+
+
+class Plateau(nn.Module):
+    """Class 0 around the grey image, without any slope there; class 1 from 0.1 away in some component on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        outside = ((x - 0.5).flatten(1).abs() - 0.1).clamp_min(0.0).sum(1)
+        return torch.stack([torch.full_like(outside, 1e-3), outside], 1)
+
+
+def test_a_random_start_leaves_the_plateau_that_x_is_on() -> None:
+    x, y = torch.full((6, 1, 4, 4), 0.5), torch.zeros(6, dtype=torch.int64)
+    draws, threat = images(conv_net(), 6)[2], ThreatModel(inf, 0.3)
+    found = {start: fab_t(Plateau(), x, y, threat, draws=draws, random_start=start) for start in (False, True)}
+    assert torch.equal(found[False], x)
+    assert bool((Plateau()(found[True]).argmax(1) == 1).all())
