@@ -47,8 +47,8 @@ def algorithm_1(model: nn.Module, x: Tensor, label: int, steps: int) -> Tensor:
 def test_it_equals_the_paper_step_by_step() -> None:
     model = conv_net().double()
     x, y, draws = images(conv_net(), 6)
-    expected = torch.cat([algorithm_1(model, x[i : i + 1].double(), int(y[i]), 20) for i in range(6)])
-    found = sigma_zero(model, x.double(), y, ANYWHERE, draws=draws, steps=20)
+    expected = torch.cat([algorithm_1(model, x[i : i + 1].double(), int(y[i]), 16) for i in range(6)])
+    found = sigma_zero(model, x.double(), y, ANYWHERE, draws=draws, steps=16)
     assert_close(found, expected)
     assert bool((model(found).argmax(1) != y).all())
 
