@@ -79,17 +79,22 @@ def sparse_fool(
             kept = keep_better(kept, ahead, seen, rows, keep_nearest(x, threat.norm))
             rows = rows[~seen.reached]
         few = _put_back(objective, x, kept, normals, threat=threat, steps=search_steps)
-        if threat.norm == 0:
-            return nearest_found(few, x, threat)
-        fool = firmly(objective, margin)
-        # Either may end at a component that is not the best: the first where many shared the way, the second where
-        # the few left are far out.
-        kept = slide(fool, x, threat, kept, steps=slide_steps)
-        few = slide(fool, x, threat, few, steps=slide_steps)
-        seen = Evaluation(few.loss, few.reached)
-        kept = keep_better(kept, few.z, seen, torch.arange(len(x), device=x.device), keep_nearest(x, threat.norm))
-        kept = pull_back(fool, x, margin, kept, threat=threat, steps=search_steps)
-    return nearest_found(kept, x, threat)
+        if threat.norm == 1:
+            fool = firmly(objective, margin)
+            few = _slid((kept, few), fool, x, threat, steps=slide_steps)
+            few = pull_back(fool, x, margin, few, threat=threat, steps=search_steps)
+    return nearest_found(few, x, threat)
+
+
+def _slid(records: tuple[Kept, Kept], fool: Objective, x: Tensor, threat: ThreatModel, *, steps: int) -> Kept:
+    """The nearer examples after `steps` steps along the boundary from those of each record (B, ...).
+
+    Either may end at a component that is not the best: the first where many shared the way, the second, in which few
+    are left, where these are far out.
+    """
+    kept, few = (slide(fool, x, threat, record, steps=steps) for record in records)
+    seen, rows = Evaluation(few.loss, few.reached), torch.arange(len(x), device=x.device)
+    return keep_better(kept, few.z, seen, rows, keep_nearest(x, threat.norm))
 
 
 def _beyond(z: Tensor, boundary: Tensor, normal: Tensor, control: float) -> Hyperplane:
