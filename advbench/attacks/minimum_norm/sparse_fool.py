@@ -47,8 +47,7 @@ def sparse_fool(
     far, 1 + overshoot times as long. Defaults: the paper's 3 and the authors' code. Three additions to the paper: that
     choice in l0; search_steps evaluations that put the components back that contribute least; and in l1 slide_steps
     passes each that slide the example before and after that along the boundary, the nearer of which goes back along the
-    segment to x by search_steps more (on a plainly trained MNIST net the three take off four fifths of the length).
-    `draws` is not used.
+    segment to x by search_steps more (together four fifths off the length on a plain MNIST net). `draws` is not used.
     Raises ConfigError if control is not positive, a slide or search is negative, or another number below 1.
     """
     for name, count in (("steps", steps), ("deepfool_steps", deepfool_steps), ("candidates", candidates)):
