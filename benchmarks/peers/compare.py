@@ -125,12 +125,21 @@ def _row(
     }
 
 
+def of_subjects(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the options that `load_subjects` needs."""
+    for option in (
+        click.option("--samples", default=200, show_default=True),
+        click.option("--data", required=True, help="The images, such as npz:mnist_test.npz."),
+        click.option("--dataset", required=True, help="mnist or cifar10: gives shape and classes."),
+        click.option("--net", required=True, help="The name of one of them."),
+        click.option("--models", required=True, help="The JSON file of the nets (see `sequential:`)."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.option("--models", required=True, help="The JSON file of the nets (see `sequential:`).")
-@click.option("--net", required=True, help="The name of one of them.")
-@click.option("--dataset", required=True, help="mnist or cifar10: gives shape and classes.")
-@click.option("--data", required=True, help="The images, such as npz:mnist_test.npz.")
-@click.option("--samples", default=200, show_default=True)
+@of_subjects
 @click.option("--eps", required=True, type=float, help="linf radius of the attacks with a fixed radius.")
 @click.option("--eps2", required=True, type=float, help="The same in l2.")
 @click.option("--eps1", required=True, type=float, help="The same in l1.")

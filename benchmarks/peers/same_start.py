@@ -22,16 +22,12 @@ from advbench.attacks.gradient.apgd import apgd
 from advbench.core.draws import Draws
 from advbench.core.norms import lengths, per_sample
 from advbench.types import ThreatModel, norm_name
-from benchmarks.peers.compare import Subjects, load_subjects
+from benchmarks.peers.compare import Subjects, load_subjects, of_subjects
 from benchmarks.peers.rivals import autoattack
 
 
 @click.command()
-@click.option("--models", required=True, help="The JSON file of the nets (see `sequential:`).")
-@click.option("--net", required=True, help="The name of one of them.")
-@click.option("--dataset", required=True, help="mnist or cifar10: gives shape and classes.")
-@click.option("--data", required=True, help="The images, such as npz:mnist_test.npz.")
-@click.option("--samples", default=200, show_default=True)
+@of_subjects
 @click.option("--eps", required=True, type=float, help="linf radius.")
 @click.option("--eps2", required=True, type=float, help="The same in l2.")
 def main(models: str, net: str, dataset: str, data: str, samples: int, eps: float, eps2: float) -> None:  # noqa: PLR0917

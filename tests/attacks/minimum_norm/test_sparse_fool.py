@@ -58,13 +58,14 @@ def test_an_example_by_hand() -> None:
 
 
 def test_slides_in_l1_shorten() -> None:
-    model = conv_net()
-    x, y, draws = images(model, 16)
-    threat = ThreatModel(1.0, None)
-    plain, slid = (
-        lengths(sparse_fool(model, x, y, threat, draws=draws, slide_steps=steps) - x, 1.0) for steps in (0, 10)
-    )
-    assert float(slid.mean()) < 0.95 * float(plain.mean())
+    total, threat = {0: 0.0, 10: 0.0}, ThreatModel(1.0, None)
+    for net in range(5):
+        model = conv_net(net)
+        x, y, draws = images(model, 16)
+        for steps in total:
+            x_adv = sparse_fool(model, x, y, threat, draws=draws, slide_steps=steps)
+            total[steps] += float(lengths(x_adv - x, 1.0).mean())
+    assert total[10] < 0.9 * total[0]
 
 
 @pytest.mark.parametrize("norm", [0.0, 1.0])

@@ -57,7 +57,7 @@ def test_a_short_training_tells_styles_apart_and_draws() -> None:
     cast = train_contrastive(model, PHOTOS, styles, Course(steps=40, batch=3, side=side, learning_rate=5e-3), queue=12)
     for history in (cast.code_history, cast.beginning, cast.history):
         losses = torch.tensor([row["loss"] for row in history])
-        assert losses[-10:].mean() < losses[:10].mean()
+        assert losses[-10:].mean() < 0.9 * losses[:10].mean()
     assert cast.history[0]["content"] < 0.8 * cast.beginning[0]["content"]  # the painter is AdaIN's decoder at first
     which = torch.tensor([0, 0, 1, 1, 2, 2])
     codes = codes_of(Encoder(model, PHOTOS), cast.code, cut(styles, which, side, Draws(9, torch.arange(6))))
