@@ -38,12 +38,15 @@ def descend(
     keep: Keep = keep_latest,
     stop: Stop | None = when_reached,
     taken: Tensor | None = None,
+    last_look: bool = True,
 ) -> Kept:
     """Take `steps` steps from z (B, ...) and return the kept iterate of every sample.
 
     Samples for which `stop` holds leave the loop, so the cost follows the work left; with stop None all climb on.
     z itself is the first iterate and the point after the last step is looked at too. z is not written to.
     taken (B,): steps that a sample has behind it already, at most `steps`; it leaves so much earlier.
+    last_look False, for who only wants the latest points: a sample that had reached nothing before its last step takes
+    the point after it unseen, a pass less; its loss and `reached` stay those of the point before.
     """
     rows = torch.arange(len(z), device=z.device)
     kept, state, first = nothing_kept(z), step.init(z), 0
@@ -69,10 +72,18 @@ def descend(
             move, state = step.update(grad, state, i / steps)
             z = project(z + move, rows)
         at_step(steps)
+        if not last_look and first <= steps:
+            kept, rows, z = _taken_unseen(kept, rows, z)
         if len(rows) and first <= steps:
             kept = _noted(kept, z, evaluate(objective, z, rows), rows, keep, late=late)
         story.note(steps + 1, (rows, z, *kept, *state), last=True)
     return kept
+
+
+def _taken_unseen(kept: Kept, rows: Tensor, z: Tensor) -> tuple[Kept, Tensor, Tensor]:
+    """The record with z (A, ...) of the rows that had reached nothing, and the others, which have something to lose."""
+    safe = kept.reached[rows]
+    return kept._replace(z=kept.z.index_copy(0, rows[~safe], z[~safe])), rows[safe], z[safe]
 
 
 def _at_work(kept: Kept, rows: Tensor, stop: Stop | None, left: Tensor | None) -> Tensor:

@@ -65,6 +65,16 @@ def keep_better(kept: Kept, z: Tensor, evaluation: Evaluation, rows: Tensor, kee
     )
 
 
+def best_of_copies(kept: Kept, count: int) -> tuple[Kept, Tensor]:
+    """The best (B, ...) of the `count` copies of each sample, which are neighbours in the record; and which (B,) it is.
+
+    One that reached the goal, else the one with the lowest loss; the first of equals.
+    """
+    which = torch.where(kept.reached, -torch.inf, kept.loss).reshape(-1, count).argmin(1)
+    at = torch.arange(len(which), device=which.device) * count + which
+    return Kept(*(part[at] for part in kept)), which
+
+
 def near_enough(kept: Kept, x: Tensor, threat: ThreatModel) -> Tensor:
     """Has each sample (B,) an example inside the ball around x (B, ...)? Without a radius only x itself is near enough.
 

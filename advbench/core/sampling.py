@@ -8,13 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from advbench.core.draws import Draws
+from advbench.core.draws import Counter, Draws
 from advbench.core.norms import lengths, per_sample
 from advbench.core.projections import within
 from advbench.types import ThreatModel
 
 
-def on_sphere(x: Tensor, threat: ThreatModel, draws: Draws, counter: int = 0) -> Tensor:
+def on_sphere(x: Tensor, threat: ThreatModel, draws: Draws, counter: Counter = 0) -> Tensor:
     """delta like x (B, ...), uniform on the threat's sphere: |delta| = eps in its norm.
 
     l2 and l1: independent components of density exp(-|g|^p), divided by their norm. linf: the cube's corners, the
@@ -28,7 +28,7 @@ def on_sphere(x: Tensor, threat: ThreatModel, draws: Draws, counter: int = 0) ->
     return g * torch.as_tensor(per_sample(eps / _positive(lengths(g, threat.norm)), x))
 
 
-def in_ball(x: Tensor, threat: ThreatModel, draws: Draws, counter: int = 0) -> Tensor:
+def in_ball(x: Tensor, threat: ThreatModel, draws: Draws, counter: Counter = 0) -> Tensor:
     """delta like x (B, ...), uniform in the threat's ball; l0: a random number of flips up to floor(eps).
 
     l2 and l1: g / (sum |g|^p + E)^(1/p) with E exponential (Barthe et al. 2005, doi:10.1214/009117904000000874).
@@ -47,7 +47,7 @@ def in_ball(x: Tensor, threat: ThreatModel, draws: Draws, counter: int = 0) -> T
     return g * torch.as_tensor(per_sample(eps / _positive(power.pow(1.0 / p)), x))
 
 
-def random_start(x: Tensor, threat: ThreatModel, draws: Draws, counter: int = 0) -> Tensor:
+def random_start(x: Tensor, threat: ThreatModel, draws: Draws, counter: Counter = 0) -> Tensor:
     """A random admissible point near x (B, ...): uniform in the ball, then into the box."""
     z = x + in_ball(x, threat, draws, counter)
     return within(threat, x)(z, torch.arange(len(x), device=x.device))
@@ -57,20 +57,20 @@ def _positive(length: Tensor) -> Tensor:
     return length.clamp_min(torch.finfo(length.dtype).tiny)
 
 
-def _gaussian(draws: Draws, shape: tuple[int, ...], counter: int) -> Tensor:
+def _gaussian(draws: Draws, shape: tuple[int, ...], counter: Counter) -> Tensor:
     return draws.normal(shape, "direction", counter) * math.sqrt(0.5)  # density exp(-g^2)
 
 
-def _laplace(draws: Draws, shape: tuple[int, ...], counter: int) -> Tensor:
+def _laplace(draws: Draws, shape: tuple[int, ...], counter: Counter) -> Tensor:
     size = -torch.log1p(-draws.uniform(shape, "direction", counter))
     return size * draws.signs(shape, "direction sign", counter)
 
 
-def _corner(draws: Draws, shape: tuple[int, ...], counter: int) -> Tensor:
+def _corner(draws: Draws, shape: tuple[int, ...], counter: Counter) -> Tensor:
     return draws.signs(shape, "direction", counter)
 
 
-def _flips(x: Tensor, threat: ThreatModel, draws: Draws, counter: int, count: Tensor) -> Tensor:
+def _flips(x: Tensor, threat: ThreatModel, draws: Draws, counter: Counter, count: Tensor) -> Tensor:
     """`count` (B,) random components of x sent to a random end of the box."""
     shape = tuple(x.shape[1:])
     rank = draws.uniform(shape, "direction", counter).flatten(1).argsort(dim=1, stable=True).argsort(1)
@@ -79,7 +79,7 @@ def _flips(x: Tensor, threat: ThreatModel, draws: Draws, counter: int, count: Te
     return torch.where(chosen, ends - x, torch.zeros_like(x))
 
 
-_DIRECTIONS: dict[float, Callable[[Draws, tuple[int, ...], int], Tensor]] = {
+_DIRECTIONS: dict[float, Callable[[Draws, tuple[int, ...], Counter], Tensor]] = {
     1.0: _laplace,
     2.0: _gaussian,
     math.inf: _corner,

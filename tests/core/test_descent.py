@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -92,6 +93,27 @@ def test_the_start_and_the_last_point_are_looked_at() -> None:
     kept = descend(start, crossing(1.0), step=steepest(math.inf, 1.0), steps=1)
     assert kept.reached.tolist() == [True, True, False]
     assert kept.z[:, 0].tolist() == [1.5, 1.5, 1.0]
+
+
+@given(seeds(), st.integers(1, 8), st.sampled_from([None, when_reached]))
+def test_without_the_last_look_only_who_has_something_to_lose_is_asked_about(
+    seed: int, steps: int, stop: Callable[[Kept], Tensor] | None
+) -> None:
+    (z, thresholds), seen = some(5, seed), list[list[int]]()
+    looked = descend(z, beyond(thresholds), step=plain(0.1), steps=steps, stop=stop)
+    unseen = descend(z, beyond(thresholds, seen), step=plain(0.1), steps=steps, stop=stop, last_look=False)
+    torch.testing.assert_close(unseen.z, looked.z)
+    asked = sum(len(rows) for rows in seen)
+    before = descend(z, beyond(thresholds), step=plain(0.1), steps=steps - 1, stop=None).reached
+    if stop is None:
+        assert asked == 5 * steps + int(before.sum())
+    assert bool((looked.reached | ~unseen.reached).all())
+
+
+def test_without_the_last_look_an_example_on_the_path_is_kept() -> None:
+    start = torch.tensor([[0.6], [0.0]])
+    kept = descend(start, crossing(0.95), step=steepest(math.inf, 0.7), steps=2, stop=None, last_look=False)
+    assert kept.z[:, 0].tolist() == pytest.approx([1.3, 1.4])  # the first passes the strip, the second ends on it
 
 
 def test_zero_steps_look_at_the_start() -> None:

@@ -9,7 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advbench.core.keep import Keep, Kept, keep_better, keep_latest, keep_nearest, keep_strongest, nothing_kept
+from advbench.core.keep import (
+    Keep,
+    Kept,
+    best_of_copies,
+    keep_better,
+    keep_latest,
+    keep_nearest,
+    keep_strongest,
+    nothing_kept,
+)
 from advbench.types import Evaluation
 
 X = torch.zeros(1, 2)
@@ -89,3 +98,28 @@ def test_the_record_starts_as_a_copy_that_anything_beats() -> None:
     assert torch.equal(kept.z, z)
     assert kept.z.data_ptr() != z.data_ptr()
     assert followed([(1.0, math.inf, False)], keep_strongest).z[0, 0].item() == 1.0
+
+
+@given(st.lists(iterates.filter(lambda path: len(path) >= 2).map(lambda path: path[:2]), min_size=1, max_size=4))
+def test_the_best_copy_is_what_keeping_the_strongest_of_them_gives(
+    samples: list[list[tuple[float, float, bool]]],
+) -> None:
+    position, loss, reached = (
+        torch.tensor(part) for part in zip(*(copy for path in samples for copy in path), strict=True)
+    )
+    best, which = best_of_copies(Kept(position[:, None], loss, reached), 2)
+    for i, path in enumerate(samples):
+        expected = (best.z[i].item(), best.loss[i].item(), best.reached[i].item())
+        assert path[int(which[i])] == expected
+        assert expected[2] == any(copy[2] for copy in path)
+        if not expected[2]:
+            assert expected[1] == min(copy[1] for copy in path)
+
+
+def test_the_best_member_is_one_that_fools_and_then_the_lowest() -> None:
+    losses = torch.tensor([3.0, 1.0, 2.0, -4.0, 5.0, 6.0])
+    reached = torch.tensor([False, False, False, False, True, False])
+    best, which = best_of_copies(Kept(losses[:, None].clone(), losses, reached), 3)
+    assert which.tolist() == [1, 1]
+    assert best.z.flatten().tolist() == [1.0, 5.0]
+    assert best.reached.tolist() == [False, True]

@@ -23,12 +23,15 @@ from advbench.types import ConfigError, ThreatModel
 _SAMPLES = 20  # passes of `rand`: published code
 
 
-def standard(steps: int, queries: int) -> dict[str, Part]:
-    """The standard set in its order, with the settings of the paper (section 5) and of its published code."""
+def standard(steps: int, queries: int, *, abreast: int = 1) -> dict[str, Part]:
+    """The standard set in its order, with the settings of the paper (section 5) and of its published code.
+
+    abreast: classes that its targeted attacks go for at once.
+    """
     return {
         "apgd_ce": partial(apgd, steps=steps),
-        "apgd_t": partial(apgd_t, steps=steps),
-        "fab_t": partial(fab_t, steps=steps),
+        "apgd_t": partial(apgd_t, steps=steps, abreast=abreast),
+        "fab_t": partial(fab_t, steps=steps, abreast=abreast),
         "square": partial(square, queries=queries),
     }
 

@@ -30,19 +30,21 @@ def apgd_t(
     steps: int = 100,
     restarts: int = 1,
     rho: float = 0.75,
+    abreast: int = 1,
     early_stop: bool = True,
 ) -> Tensor:
     """x_adv: any error counts, whichever class it is; without one, the iterate of the highest loss.
 
     One run of Auto-PGD towards each of the `target_classes` classes other than y (B,) with the highest logits at x, on
     the targeted difference of logits ratio, each for the samples that survived all before it. With fewer than four
-    classes there is no such ratio: the difference of the two logits is raised instead. restarts: runs for each class;
-    rho and early_stop as in `apgd`.
-    Raises ConfigError if threat.eps is None, target_classes, steps or restarts < 1, or rho is not positive.
+    classes there is no such ratio: the difference of the two logits is raised instead. restarts: runs for each class.
+    abreast: classes that are gone for at once, in one batch of copies: up to twice as fast for a handful of samples,
+    but a class beside one that is reached is paid for all the same. rho and early_stop as in `apgd`.
+    Raises ConfigError if threat.eps is None, target_classes, steps, restarts or abreast < 1, or rho is not positive.
     """
     threat.radius, positive("rho", rho), at_least_one("steps", steps)
 
-    def run(left: Tensor, objective: Objective, turn: int) -> Kept:
+    def run(left: Tensor, objective: Objective, number: Tensor) -> Kept:
         return auto_pgd(
             x[left],
             objective,
@@ -51,7 +53,7 @@ def apgd_t(
             steps=steps,
             rho=rho,
             early_stop=early_stop,
-            counter=turn,
+            counter=number,
         )
 
     with frozen(model):
@@ -64,4 +66,5 @@ def apgd_t(
             count=at_least_one("target_classes", target_classes),
             restarts=at_least_one("restarts", restarts),
             early_stop=early_stop,
+            abreast=at_least_one("abreast", abreast),
         ).z

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from advbench.core.draws import Draws
+from advbench.core.draws import Counter, Draws
 from advbench.core.keep import Kept, keep_better, keep_strongest, nothing_kept
 from advbench.core.mean_gradient import mean_backprop, mean_evaluate
 from advbench.core.norms import lengths, per_sample
@@ -52,7 +52,7 @@ def auto_pgd(
     steps: int,
     rho: float,
     early_stop: bool,
-    counter: int = 0,
+    counter: Counter = 0,
     samples: int = 1,
     x_start: Tensor | None = None,
 ) -> Kept:
@@ -201,7 +201,7 @@ def _restarted(climb: Climb, where: Tensor) -> Climb:
     return climb._replace(z=_choose(where, climb.best, climb.z), grad=_choose(where, climb.best_grad, climb.grad))
 
 
-def _on_border(x: Tensor, threat: ThreatModel, draws: Draws, counter: int) -> Tensor:
+def _on_border(x: Tensor, threat: ThreatModel, draws: Draws, counter: Counter) -> Tensor:
     """A random start (B, ...): noise scaled to length eps, then into the box."""
     if threat.norm == inf:
         noise = 2.0 * draws.uniform(tuple(x.shape[1:]), "start", counter) - 1.0

@@ -17,7 +17,7 @@ from advbench.registry import attack
 from advbench.types import ThreatModel
 
 
-@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:1412.6572", ratio=1.0, cost=(2, 1))
+@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:1412.6572", ratio=1.0, cost=(1, 1))
 def fgsm(
     model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, draws: Draws, targeted: bool = False
 ) -> Tensor:
@@ -36,6 +36,7 @@ def fgsm(
             steps=1,
             project=within(threat, x),
             stop=None,  # the step is always taken: on a substitute, x may be wrong already
+            last_look=False,
         ).z
 
 

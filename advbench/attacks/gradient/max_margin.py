@@ -47,9 +47,9 @@ def max_margin(
     size = positive("first_step", first_step) * threat.radius
     at_least_one("steps", steps)
 
-    def run(left: Tensor, objective: Objective, turn: int) -> Kept:
+    def run(left: Tensor, objective: Objective, number: Tensor) -> Kept:
         return descend(
-            random_start(x[left], threat, draws.rows(left), counter=turn),
+            random_start(x[left], threat, draws.rows(left), counter=number),
             objective,
             step=steepest(threat.norm, size, schedule=cosine(1.0, 0.02)),
             steps=steps,

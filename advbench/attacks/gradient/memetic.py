@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from advbench.attacks.arguments import at_least_one
+from advbench.attacks.arguments import at_least_one, at_least_zero
 from advbench.attacks.gradient.runners_up_loop import leave_towards
 from advbench.core.descent import descend
 from advbench.core.draws import Draws
 from advbench.core.gradients import attending, frozen, logits_at
-from advbench.core.keep import Kept, keep_better, keep_strongest, nothing_kept
+from advbench.core.keep import Kept, best_of_copies, keep_better, keep_strongest, nothing_kept
 from advbench.core.losses import Loss, runners_up
 from advbench.core.projections import within
 from advbench.core.restarts import in_turns
@@ -41,6 +41,7 @@ class _Settings(NamedTuple):
     steps: int
     child_steps: int
     mutation: float
+    settled: float
 
 
 @attack(norms=(2, inf), access="gradient", paper="arXiv:1805.11090", nested=True, ratio=1.02, cost=(23000, 23000))
@@ -57,6 +58,7 @@ def memetic(
     child_steps: int = 30,
     target_classes: int = 9,
     mutation: float = 0.02,
+    settled: float = 0.05,
     restarts: int = 1,
 ) -> Tensor:
     """x_adv: any error counts; without one, the point with the largest difference of logits towards one other class.
@@ -67,9 +69,11 @@ def memetic(
     random points make the members. In each generation each member and a mate, the better of two at random, have a
     child: a smooth random field says which parts come from whom, a share `mutation` of the components comes from a
     random point of the ball, and `child_steps` steps of descent follow. It takes its parent's place if it is better.
-    Steps shorten along half a cosine, with momentum 0.75. restarts: populations for a sample that survives.
+    Steps shorten along half a cosine, with momentum 0.75. A population ends early once all have come to one place: when
+    its mean loss is within the share `settled` of its best (0: only when all are equal). restarts: populations for a
+    sample that survives.
     The defaults are first guesses that worked; no paper has them.
-    Raises ConfigError if threat.eps is None, population < 2, a count is < 1, or mutation is not in [0, 1].
+    Raises ConfigError if threat.eps is None, population < 2, a count is < 1, mutation is not in [0, 1], or settled < 0.
     """
     if population < 2:
         raise ConfigError(f"population must be at least 2, got {population}")
@@ -81,6 +85,7 @@ def memetic(
         at_least_one("steps", steps),
         at_least_one("child_steps", child_steps),
         mutation,
+        at_least_zero("settled", settled),
     )
     threat.radius  # noqa: B018
     with frozen(model):
@@ -126,7 +131,7 @@ def _one_population(home: _Habitat, x: Tensor, y: Tensor, others: Tensor, life: 
     others = others.repeat(1, _SCOUTS)
     scouts = _crowd(x, y, others, home.draws.branch("scouts"))
     seen = _descended(home, scouts, _start(home, scouts), first=_FAR, steps=max(life.steps // 2, 1))
-    best, which = _best(seen, others.shape[1])
+    best, which = best_of_copies(seen, others.shape[1])
     left = (~best.reached).nonzero()[:, 0]
     if not len(left):
         return best
@@ -135,16 +140,22 @@ def _one_population(home: _Habitat, x: Tensor, y: Tensor, others: Tensor, life: 
     with attending(left):
         members = _descended(home, crowd, _start(home, crowd), first=_FAR, steps=life.steps)
         for generation in range(life.generations):
-            alive = ~members.reached.reshape(len(left), life.population).any(1)
-            at = alive.repeat_interleave(life.population).nonzero()[:, 0]
+            at = _at_work(members, life).repeat_interleave(life.population).nonzero()[:, 0]
             if not len(at):
                 break
             parents, mine = Kept(*(part[at] for part in members)), crowd.part(at)
             children = _children(home, mine, parents, life, generation)
             grown = _descended(home, mine, children, first=_NEAR, steps=life.child_steps)
             members = keep_better(members, grown.z, Evaluation(grown.loss, grown.reached), at, keep_strongest)
-    found, _ = _best(members, life.population)
+    found, _ = best_of_copies(members, life.population)
     return keep_better(best, found.z, Evaluation(found.loss, found.reached), left, keep_strongest)
+
+
+def _at_work(members: Kept, life: _Settings) -> Tensor:
+    """(A,) bool: is no member of this population there, and are they still apart?"""
+    reached, loss = (part.reshape(-1, life.population) for part in (members.reached, members.loss))
+    best = loss.amin(1)  # positive where nobody is there
+    return ~reached.any(1) & ~(loss.mean(1) - best <= life.settled * best)
 
 
 def _crowd(x: Tensor, y: Tensor, target: Tensor, draws: Draws) -> _Crowd:
@@ -181,14 +192,6 @@ def _children(home: _Habitat, crowd: _Crowd, parents: Kept, life: _Settings, gen
     changed = crowd.draws.uniform(tuple(z.shape[1:]), "changed", generation).to(z.device) < life.mutation
     child = torch.where(changed, _start(home, crowd, generation + 1), child)
     return within(home.threat, crowd.x)(child, torch.arange(len(z), device=z.device))
-
-
-def _best(members: Kept, count: int) -> tuple[Kept, Tensor]:
-    """The best of the `count` members of each sample (A, ...), and which (A,) it is."""
-    score = torch.where(members.reached, -inf, members.loss).reshape(-1, count)
-    which = score.argmin(1)
-    at = torch.arange(len(which), device=which.device) * count + which
-    return Kept(*(part[at] for part in members)), which
 
 
 def _difference(target: Tensor) -> Loss:

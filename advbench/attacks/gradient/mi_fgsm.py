@@ -17,7 +17,7 @@ from advbench.registry import attack
 from advbench.types import ThreatModel
 
 
-@attack(norms=(2, inf), access="gradient", paper="arXiv:1710.06081", ratio=1.0, cost=(11, 10))
+@attack(norms=(2, inf), access="gradient", paper="arXiv:1710.06081", ratio=1.0, cost=(10, 10))
 def mi_fgsm(
     model: nn.Module,
     x: Tensor,
@@ -47,4 +47,5 @@ def mi_fgsm(
             steps=steps,
             project=within(threat, x),
             stop=when_reached if early_stop else None,
+            last_look=False,
         ).z

@@ -7,18 +7,17 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
-from advbench.core.descent import descend
 from advbench.core.draws import Draws
-from advbench.core.gradients import evaluate, frozen
-from advbench.core.keep import keep_better, keep_latest, nothing_kept
+from advbench.core.gradients import backprop, evaluate, frozen
+from advbench.core.norms import per_sample
 from advbench.core.objectives import misclassify
 from advbench.core.projections import within
 from advbench.core.step_rules import steepest
 from advbench.registry import attack
-from advbench.types import ConfigError, Evaluation, ThreatModel
+from advbench.types import ConfigError, ThreatModel
 
 
-@attack(norms=(inf,), access="gradient", paper="arXiv:1705.07204", cost=(3, 1))
+@attack(norms=(inf,), access="gradient", paper="arXiv:1705.07204", cost=(2, 1))
 def rfgsm(
     model: nn.Module,
     x: Tensor,
@@ -41,13 +40,11 @@ def rfgsm(
     objective, rows = misclassify(model, y, targeted=targeted), torch.arange(len(x), device=x.device)
     start = (x + alpha * draws.signs(tuple(x.shape[1:]), "start")).clamp(threat.low, threat.high)
     with frozen(model):
-        kept = keep_better(nothing_kept(x), x, evaluate(objective, x, rows), rows, keep_latest)
-        found = descend(
-            start,
-            objective,
-            step=steepest(threat.norm, threat.radius - alpha),
-            steps=1,
-            project=within(threat, x),
-            stop=None,  # the step is always taken: on a substitute, the start may be wrong already
-        )
-        return keep_better(kept, found.z, Evaluation(found.loss, found.reached), rows, keep_latest).z
+        at_x = evaluate(objective, x, rows).reached
+        at_start, grad = backprop(objective, start, rows)
+        z = within(threat, x)(start + steepest(threat.norm, threat.radius - alpha).update(grad, (), 0.0)[0], rows)
+        # The step is taken all the same: on a substitute, x or the start may be wrong already.
+        wrong = torch.where(torch.as_tensor(per_sample(at_start.reached, x)), start, x)
+        at_risk = rows[at_x | at_start.reached]
+        undone = at_risk[~evaluate(objective, z[at_risk], at_risk).reached]
+    return z.index_copy(0, undone, wrong[undone])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from advbench.attacks.minimum_norm.linearise import Linearise
-from advbench.core.draws import Draws
+from advbench.core.draws import Counter, Draws
 from advbench.core.gradients import evaluate
 from advbench.core.hyperplanes import Hyperplane, onto_hyperplane
 from advbench.core.keep import Kept, keep_better, keep_nearest, near_enough
@@ -71,7 +71,7 @@ def walk(
     return kept
 
 
-def somewhere(x: Tensor, kept: Kept, threat: ThreatModel, draws: Draws, *, run: int) -> Tensor:
+def somewhere(x: Tensor, kept: Kept, threat: ThreatModel, draws: Draws, *, run: Counter) -> Tensor:
     """A point of the box (B, ...) from the sphere around x of half the radius, or half of what was found if less."""
     width = threat.high - threat.low
     known = threat.eps if threat.eps is not None else _START[threat.norm] * width

@@ -14,7 +14,7 @@ from advbench.registry import attack
 from advbench.types import ConfigError, ThreatModel
 
 
-@attack(norms=(2, inf), access="gradient", paper="arXiv:2102.00436", cost=(161, 150))
+@attack(norms=(2, inf), access="gradient", paper="arXiv:2102.00436", cost=(160, 150))
 def admix(
     model: nn.Module,
     x: Tensor,

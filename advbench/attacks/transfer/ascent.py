@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from advbench.attacks.arguments import at_least_one, at_least_zero
 from advbench.core.draws import Draws
 from advbench.core.gradients import Gradient, backprop, evaluate, frozen
-from advbench.core.keep import Kept, keep_better, keep_latest, nothing_kept
 from advbench.core.objectives import Objective, misclassify
 from advbench.core.projections import within
 from advbench.core.sampling import in_ball
 from advbench.core.step_rules import momentum, steepest
 from advbench.core.view_gradient import Look, in_box_of, over_looks
-from advbench.types import ThreatModel
+from advbench.types import Evaluation, ThreatModel
 
 
 def as_it_is(grad: Tensor) -> Tensor:
@@ -51,8 +50,8 @@ def ascend(
 ) -> Tensor:
     """x_adv (B, ...) after the steps of `parts` of length eps / steps each, from x; norms 2 and inf.
 
-    With early_stop a sample leaves when its iterate is adversarial as it is, which costs a pass where the gradient is
-    taken elsewhere; without it the last iterate is returned, whatever the model says of it.
+    With early_stop a sample leaves when its iterate is adversarial. Where the gradient is taken elsewhere, at altered
+    copies or ahead, the iterate itself is asked about only if the model errs there. The last one is returned unseen.
     Raises ConfigError if threat.eps is None, steps or looks < 1, or decay or reach is negative.
     """
     size = threat.radius / at_least_one("steps", parts.steps)
@@ -61,36 +60,32 @@ def ascend(
     step = momentum(threat.norm, size, decay=parts.decay)
     one, correction = _gradient(parts, threat, draws), _correction(parts, threat, draws)
     elsewhere = parts.nesterov or parts.look is not None
-    rows, z, kept = torch.arange(len(x), device=x.device), x, nothing_kept(x)
+    rows, z, found = torch.arange(len(x), device=x.device), x, x
     velocity, lack = torch.zeros_like(x), torch.zeros_like(x)
     with frozen(model):
         for i in range(parts.steps):
-            if parts.early_stop and elsewhere:
-                kept = keep_better(kept, z, evaluate(objective, z, rows), rows, keep_latest)
-                rows, z, velocity, lack = _at_work(kept, rows, z, velocity, lack)
-            if not len(rows):
-                break
             at = _ahead(z, velocity, parts.decay, size, threat.norm) if parts.nesterov else z
             seen, grad = one(objective, at, rows)
-            if parts.early_stop and not elsewhere:
-                kept = keep_better(kept, z, seen, rows, keep_latest)
-                rows, z, velocity, lack, at, grad = _at_work(kept, rows, z, velocity, lack, at, grad)
+            if parts.early_stop:
+                done = _adversarial(objective, z, rows, seen) if elsewhere else seen.reached
+                found = found.index_copy(0, rows[done], z[done])
+                rows, z, velocity, lack, at, grad = (part[~done] for part in (rows, z, velocity, lack, at, grad))
+                if not len(rows):
+                    break
             raw = parts.smooth(grad + lack)
             if i + 1 < parts.steps:
                 lack = correction(objective, at, grad, rows, i)
             move, (velocity,) = step.update(raw, (velocity,), i / parts.steps)
             z = project(z + move, rows)
-        if not parts.early_stop:
-            return z
-        if len(rows):
-            kept = keep_better(kept, z, evaluate(objective, z, rows), rows, keep_latest)
-    return kept.z
+    return found.index_copy(0, rows, z)
 
 
-def _at_work(kept: Kept, rows: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-    """The rows (A,) that have not reached their goal, and their part of the state."""
-    left = ~kept.reached[rows]
-    return tuple(part[left] for part in (rows, *state))
+def _adversarial(objective: Objective, z: Tensor, rows: Tensor, elsewhere: Evaluation) -> Tensor:
+    """(A,) bool: is z adversarial? Asked only where it was so `elsewhere`, in the place where the gradient is taken."""
+    likely = elsewhere.reached.nonzero()[:, 0]
+    if not len(likely):
+        return elsewhere.reached
+    return elsewhere.reached.index_copy(0, likely, evaluate(objective, z[likely], rows[likely]).reached)
 
 
 def _gradient(parts: Parts, threat: ThreatModel, draws: Draws) -> Gradient:

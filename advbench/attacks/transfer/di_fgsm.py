@@ -13,7 +13,7 @@ from advbench.registry import attack
 from advbench.types import ConfigError, ThreatModel
 
 
-@attack(norms=(2, inf), access="gradient", paper="arXiv:1803.06978", cost=(21, 10))
+@attack(norms=(2, inf), access="gradient", paper="arXiv:1803.06978", cost=(20, 10))
 def di_fgsm(
     model: nn.Module,
     x: Tensor,

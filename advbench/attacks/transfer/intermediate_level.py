@@ -25,7 +25,7 @@ from advbench.registry import attack
 from advbench.types import Evaluation, ThreatModel
 
 
-@attack(norms=(2, inf), access="gradient", paper="arXiv:1907.10823", cost=(25, 20))
+@attack(norms=(2, inf), access="gradient", paper="arXiv:1907.10823", cost=(24, 20))
 def intermediate_level(
     model: nn.Module,
     x: Tensor,

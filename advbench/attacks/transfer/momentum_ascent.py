@@ -16,7 +16,7 @@ from advbench.registry import attack
 from advbench.types import ConfigError, ThreatModel
 
 
-@attack(norms=(2, inf), access="gradient", paper="arXiv:2103.15571", cost=(41, 30))
+@attack(norms=(2, inf), access="gradient", paper="arXiv:2103.15571", cost=(40, 30))
 def momentum_ascent(
     model: nn.Module,
     x: Tensor,

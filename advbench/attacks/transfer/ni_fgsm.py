@@ -12,7 +12,7 @@ from advbench.registry import attack
 from advbench.types import ThreatModel
 
 
-@attack(norms=(2, inf), access="gradient", paper="arXiv:1908.06281", ratio=1.0, cost=(21, 10))
+@attack(norms=(2, inf), access="gradient", paper="arXiv:1908.06281", ratio=1.0, cost=(20, 10))
 def ni_fgsm(
     model: nn.Module,
     x: Tensor,
@@ -27,8 +27,9 @@ def ni_fgsm(
 ) -> Tensor:
     """x_adv: mi_fgsm whose gradient is taken where the momentum alone would lead (section 3.2 of the paper).
 
-    steps, decay, early_stop: as in mi_fgsm; without early_stop (`transfer` turns it off) no pass is spent on asking
-    whether an iterate is adversarial, and the last is returned. `draws` is not used.
+    steps, decay, early_stop: as in mi_fgsm; whether an iterate is adversarial is asked only if the model errs where the
+    gradient is taken, one pass each time, and never without early_stop (`transfer` turns it off): then the last iterate
+    is returned. `draws` is not used.
     Raises ConfigError if threat.eps is None, steps < 1 or decay < 0.
     """
     parts = Parts(steps, decay, early_stop, nesterov=True)

@@ -14,7 +14,7 @@ from advbench.registry import attack
 from advbench.types import ThreatModel
 
 
-@attack(norms=(2, inf), access="gradient", paper="arXiv:1908.06281", cost=(61, 50))
+@attack(norms=(2, inf), access="gradient", paper="arXiv:1908.06281", cost=(60, 50))
 def si_fgsm(
     model: nn.Module,
     x: Tensor,

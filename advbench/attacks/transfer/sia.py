@@ -14,7 +14,7 @@ from advbench.registry import attack
 from advbench.types import ThreatModel
 
 
-@attack(norms=(2, inf), access="gradient", paper="arXiv:2309.14700", cost=(211, 200))
+@attack(norms=(2, inf), access="gradient", paper="arXiv:2309.14700", cost=(210, 200))
 def sia(
     model: nn.Module,
     x: Tensor,

@@ -13,7 +13,7 @@ from advbench.registry import attack
 from advbench.types import ThreatModel
 
 
-@attack(norms=(2, inf), access="gradient", paper="arXiv:1904.02884", cost=(11, 10))
+@attack(norms=(2, inf), access="gradient", paper="arXiv:1904.02884", cost=(10, 10))
 def ti_fgsm(
     model: nn.Module,
     x: Tensor,

@@ -13,7 +13,7 @@ from advbench.registry import attack
 from advbench.types import ThreatModel
 
 
-@attack(norms=(2, inf), access="gradient", paper="arXiv:2103.15571", ratio=1.0, cost=(191, 190))
+@attack(norms=(2, inf), access="gradient", paper="arXiv:2103.15571", ratio=1.0, cost=(190, 190))
 def vmi_fgsm(
     model: nn.Module,
     x: Tensor,

@@ -67,6 +67,26 @@ def test_each_target_is_tried_on_survivors_only(norm: float) -> None:
     assert bool((all_three.passes[held] == 1 + 3 * 2 * (6 + runs)).all())
 
 
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("early_stop", [False, True])
+def test_classes_gone_for_at_once_are_those_gone_for_in_turn(norm: float, early_stop: bool) -> None:
+    model = conv_net().double()
+    x, y, draws = images(conv_net(), 24)
+    x, threat, one = x.double(), ThreatModel(norm, EPS[norm]), Counting(model, 24)
+    how = {"draws": draws, "steps": 8, "restarts": 2, "early_stop": early_stop}
+    expected = apgd_t(one, x, y, threat, **how)
+    held = model(expected).argmax(1) == y
+    assert 0 < int(held.sum()) < 24
+    for abreast in (2, 3, 9):
+        counting = Counting(model, 24)
+        found = apgd_t(counting, x, y, threat, **how, abreast=abreast)
+        same = held if early_stop else torch.ones_like(held)  # the first success of several may be another one
+        torch.testing.assert_close(found[same], expected[same], atol=1e-9, rtol=0.0)
+        assert torch.equal(model(found).argmax(1) == y, held)
+        assert torch.equal(counting.passes[same], one.passes[same])
+        assert bool((counting.passes >= one.passes).all())
+
+
 def test_the_ratio_is_the_one_of_the_paper_and_any_error_counts() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0, 0.0, -1.0], [1.0, 3.0, 2.0, 0.0, -1.0]])
     objective = leave_towards(torch.nn.Identity(), torch.tensor([0, 0]), torch.tensor([2, 2]), targeted_dlr)
@@ -82,6 +102,7 @@ def test_the_ratio_is_the_one_of_the_paper_and_any_error_counts() -> None:
         (ThreatModel(2, None), {}, "needs a radius"),
         (ThreatModel(2, 1.0), {"steps": 0}, "steps must be at least 1, got 0"),
         (ThreatModel(2, 1.0), {"restarts": 0}, "restarts must be at least 1"),
+        (ThreatModel(2, 1.0), {"abreast": 0}, "abreast must be at least 1"),
         (ThreatModel(2, 1.0), {"target_classes": 0}, "target_classes must be at least 1"),
         (ThreatModel(2, 1.0), {"rho": -1.0}, "rho must be positive"),
     ],

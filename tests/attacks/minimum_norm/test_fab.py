@@ -163,6 +163,19 @@ def test_passes_of_a_sample_that_holds() -> None:
         assert bool((held <= 1 + 2 * 7 * walks + 3).all())
 
 
+@pytest.mark.parametrize("norm", [1.0, 2.0, inf])
+def test_classes_walked_to_at_once_are_those_walked_to_in_turn(norm: float) -> None:
+    model = conv_net().double()
+    x, y, draws = images(conv_net(), 8)
+    x, threat, one = x.double(), ThreatModel(norm, None), Counting(model, 8)
+    expected = fab_t(one, x, y, threat, draws=draws, steps=6)
+    for abreast in (2, 3, 9):
+        counting = Counting(model, 8)
+        found = fab_t(counting, x, y, threat, draws=draws, steps=6, abreast=abreast)
+        torch.testing.assert_close(found, expected, atol=1e-9, rtol=0.0)
+        assert torch.equal(counting.passes, one.passes)
+
+
 def test_towards_a_target() -> None:
     """Where the target is reached the label is the target; elsewhere x comes back."""
     model = conv_net()
@@ -202,6 +215,8 @@ def test_impossible_settings_are_refused() -> None:
         fab_t(model, x, y, threat, draws=draws, eta=0.0)
     with pytest.raises(ConfigError, match="target_classes must be at least 1"):
         fab_t(model, x, y, threat, draws=draws, target_classes=0)
+    with pytest.raises(ConfigError, match="abreast must be at least 1"):
+        fab_t(model, x, y, threat, draws=draws, abreast=0)
 
 
 class Plateau(nn.Module):

@@ -200,23 +200,46 @@ def test_a_white_box_stops_at_success_and_transfer_does_not(method: Callable[...
     assert float(near.mean()) < 0.8 * float(far.mean())
 
 
-def test_asking_is_free_where_the_gradient_is_taken_at_the_iterate() -> None:
+@pytest.mark.parametrize("early_stop", [False, True])
+def test_who_holds_costs_a_pass_for_each_gradient_and_no_more(early_stop: bool) -> None:
+    class Sure(nn.Module):
+        """The network's logits with a lead for class 0 that no copy of any image makes up for."""
+
+        def forward(self, z: Tensor) -> Tensor:
+            return model(z) + 50.0 * torch.eye(4)[0]
+
     model = conv_net()
-    x, y, draws = images(model, 4)
-    tiny = ThreatModel(inf, 1e-5)
-    for method, params, expected in (
-        (ti_fgsm, {"kernel": 3}, 11),
-        (ni_fgsm, {}, 21),
-        (si_fgsm, {"scales": 3}, 10 * 4 + 1),
-        (vmi_fgsm, {"neighbours": 2}, 11 + 9 * 2),
+    x, _, draws = images(model, 4)
+    for method, few, gradients in (
+        (mi_fgsm, {}, 10),
+        (ti_fgsm, {"kernel": 3}, 10),
+        (ni_fgsm, {}, 10),
+        (di_fgsm, {}, 10),
+        (si_fgsm, {"scales": 3}, 10 * 3),
+        (vmi_fgsm, {"neighbours": 2}, 10 + 9 * 2),
     ):
-        counting = Counting(model, 4)
-        method(counting, x, y, tiny, draws=draws, **params)
-        assert counting.passes.tolist() == [expected] * 4
-        counting = Counting(model, 4)
-        method(counting, x, y, tiny, draws=draws, early_stop=False, **params)
-        asked = {ti_fgsm: 1, ni_fgsm: 11, si_fgsm: 11, vmi_fgsm: 1}[method]
-        assert counting.passes.tolist() == [expected - asked] * 4
+        counting, y = Counting(Sure(), 4), torch.zeros(4, dtype=torch.int64)
+        method(counting, x, y, ThreatModel(inf, 1e-5), draws=draws, early_stop=early_stop, **few)
+        assert counting.passes.tolist() == [gradients] * 4
+
+
+def test_the_iterate_is_asked_about_where_the_model_errs_at_the_place_of_the_gradient() -> None:
+    """A shrunk copy is darker: a threshold on the brightness falls there first, and the image itself a little later."""
+
+    class Bright(nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            light = z.flatten(1).mean(1)
+            return torch.stack([light - 0.52, torch.zeros_like(light)], 1)
+
+    counting, y = Counting(Bright(), 3), torch.zeros(3, dtype=torch.int64)
+    x = torch.full((3, 1, 6, 6), 0.6)
+    x_adv = di_fgsm(
+        counting, x, y, ThreatModel(inf, 0.1), draws=Draws(0, torch.arange(3)), probability=1.0, smallest=0.5
+    )
+    # 0.6 - 0.01 k < 0.52 from k = 9 on; all nine iterates before it have a copy of at most 0.9 of the light, or so.
+    assert bool(((x_adv.mean((1, 2, 3)) - 0.51).abs() < 1e-4).all())
+    assert bool((counting.passes > 10).all())
+    assert bool((counting.passes <= 20).all())
 
 
 LOOKS = {
