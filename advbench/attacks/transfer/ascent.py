@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
+from math import inf, log
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,8 @@ def ascend(
             at = _ahead(z, velocity, parts.decay, size, threat.norm) if parts.nesterov else z
             seen, grad = one(objective, at, rows)
             if parts.early_stop:
-                done = _adversarial(objective, z, rows, seen) if elsewhere else seen.reached
+                here = seen if at is z or targeted else _along(seen, grad, z - at)
+                done = _adversarial(objective, z, rows, here) if elsewhere else seen.reached
                 found = found.index_copy(0, rows[done], z[done])
                 rows, z, velocity, lack, at, grad = (part[~done] for part in (rows, z, velocity, lack, at, grad))
                 if not len(rows):
@@ -78,6 +79,15 @@ def ascend(
             move, (velocity,) = step.update(raw, (velocity,), i / parts.steps)
             z = project(z + move, rows)
     return found.index_copy(0, rows, z)
+
+
+def _along(seen: Evaluation, grad: Tensor, way: Tensor) -> Evaluation:
+    """What a straight line predicts of the cross entropy, and whether that may be an error.
+
+    It is none as long as the class y has more than half of the probability.
+    """
+    loss = seen.loss + (grad * way).flatten(1).sum(1)
+    return Evaluation(loss, seen.reached & (-loss >= log(2.0)))
 
 
 def _adversarial(objective: Objective, z: Tensor, rows: Tensor, elsewhere: Evaluation) -> Tensor:
