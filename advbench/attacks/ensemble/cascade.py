@@ -27,7 +27,8 @@ from advbench.registry import attack
 from advbench.types import ConfigError, Evaluation, ThreatModel
 
 _ABREAST = 3  # classes gone for at once: those who come so far are few, and the classes that are likely to fall first
-_NEARLY = 0.05  # of the clean margin: what is left of a sample that nearly fell
+_GENERATIONS = 25  # of a population: of 15 samples that fell to one of 40, 14 fell to these
+_NEARLY, _ALL_BUT = 0.05, 0.01  # of the clean margin: what is left of a sample that nearly fell, or all but fell
 
 
 class Evidence(NamedTuple):
@@ -49,7 +50,7 @@ class Doubt(NamedTuple):
     search: Tensor
 
 
-@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:2003.01690", nested=True, ratio=1.02, cost=(41000, 28500))
+@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:2003.01690", nested=True, ratio=1.02, cost=(56600, 48800))
 def cascade(
     model: nn.Module,
     x: Tensor,
@@ -60,7 +61,7 @@ def cascade(
     doubt: float = 0.2,
     audit: float = 0.1,
     persistence: int = 5,
-    populations: int = 1,
+    populations: int = 3,
     steps: int = 100,
     queries: int = 5000,
 ) -> Tensor:
@@ -72,11 +73,12 @@ def cascade(
     walk came nearer than the shorter by more than a quarter, or the random search got lower than the gradient by more
     than 0.15: gradients then say little. APGD: there, and where the gradient left less than `doubt` or the search less
     than 1.25 `doubt`. Square: where APGD may and the search is less than 0.3 behind the gradient. Who meets APGD and is
-    left with less than a twentieth then meets `populations` runs of `memetic`, each with up to 46,000 passes for such a
-    sample, whatever `steps` and `queries` are; in l1, or with populations=0, `persistence` more runs of targeted APGD
-    and FAB from random starts (0: none). Survivors that were spared an attack of `auto` are marked "decided", but a
-    random share `audit` of them (0 .. 1) meets all of these and is marked "audited": `metrics.audit` makes a bound on
-    what the rule overlooked of it, which `advbench run` prints. Warns like `auto` of a model that is random.
+    left with less than a twentieth then meets `memetic`, and with less than a hundredth up to `populations` times, each
+    with up to 31,500 passes for such a sample, whatever `steps` and `queries` are; in l1, or with populations=0, it is
+    `persistence` more runs of targeted APGD and FAB from random starts (0: none). Survivors that were spared an attack
+    of `auto` are marked "decided", but a random share `audit` of them (0 .. 1) meets all of these and is marked
+    "audited": `metrics.audit` makes a bound on what the rule overlooked of it, which `advbench run` prints. Warns like
+    `auto` of a model that is random.
     Raises ConfigError if threat.eps is None, audit is not in [0, 1], steps or queries < 1, or another number is
     negative.
     """
@@ -91,9 +93,8 @@ def cascade(
         clean, whole = kept.loss, standard(steps, queries, abreast=_ABREAST)
         kept, seen = _short_attacks(kept, case, draws, steps)
         walking = _still_walking(seen)  # gradients may mislead here, and then FAB is the cheapest
-        kept = attack_survivors(
-            kept, standard(steps, queries)["fab_t"], case, draws=draws.branch("fab_t"), among=walking
-        )
+        walks = standard(steps, queries)["fab_t"]
+        kept = attack_survivors(kept, walks, case, draws=draws.branch("fab_t"), among=walking)
         kept, search = _short_search(kept, case, draws, queries)
         may = _doubts(seen, search / clean, doubt)
         spared = ~kept.reached & ~(may.gradient & may.walk & may.search)
@@ -103,24 +104,34 @@ def cascade(
             before, among = kept.reached, (mine | audited) & ~(walking & (name == "fab_t"))
             kept = attack_survivors(kept, whole[name], case, draws=draws.branch(name), among=among)
             audited = audited & ~(mine & kept.reached & ~before)  # it fell as it would have without the audit
-        before, near = kept.reached, may.gradient & (kept.loss / clean < _NEARLY)
-        for name, part in _again(threat.norm, steps, persistence, populations).items():
-            kept = attack_survivors(kept, part, case, draws=draws.branch(name), among=near)
+        before, again = kept.reached, _again(threat.norm, steps, persistence, populations)
+        kept = _insisted(kept, again, case, draws=draws, clean=clean, among=may.gradient)
         audited = audited & (before | ~kept.reached)
         mark("audited", audited.nonzero()[:, 0])
         mark("decided", (spared & ~audited & ~kept.reached).nonzero()[:, 0])
     return kept.z
 
 
-def _again(norm: float, steps: int, persistence: int, populations: int) -> dict[str, Part]:
-    """For samples that nearly fell: populations, or the likeliest classes once more from other starts."""
+def _again(norm: float, steps: int, persistence: int, populations: int) -> dict[str, tuple[float, Part]]:
+    """For samples with at most this share of the clean margin left: populations, or likely classes from new starts."""
     if populations and norm != 1:
-        return {"memetic": partial(memetic, restarts=populations)}
+        part = partial(memetic, generations=_GENERATIONS)
+        return {f"memetic {i}": (_ALL_BUT if i else _NEARLY, part) for i in range(populations)}
     parts = {
         "apgd_t again": partial(apgd_t, target_classes=3, steps=steps),
         "fab_t again": partial(fab_t, target_classes=3, steps=steps, random_start=True),
     }
-    return {name: in_copies(part, persistence) for name, part in parts.items() if persistence}
+    return {name: (_NEARLY, in_copies(part, persistence)) for name, part in parts.items() if persistence}
+
+
+def _insisted(
+    kept: Kept, parts: dict[str, tuple[float, Part]], case: Case, *, draws: Draws, clean: Tensor, among: Tensor
+) -> Kept:
+    """The record (B, ...) after parts that are only for those of `among` whose margin fell below a share of `clean`."""
+    for name, (share, part) in parts.items():
+        near = among & (kept.loss / clean < share)
+        kept = attack_survivors(kept, part, case, draws=draws.branch(name), among=near)
+    return kept
 
 
 def _short_attacks(kept: Kept, case: Case, draws: Draws, steps: int) -> tuple[Kept, Evidence]:
