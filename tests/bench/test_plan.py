@@ -70,7 +70,7 @@ def test_cost_is_the_declared_cost_scaled_by_the_parameters(plan: Plan) -> None:
         )
 
     samples, radii = 20, 2
-    assert cost("fgsm", "linf") == samples * radii * 3
+    assert cost("fgsm", "linf") == samples * radii * 2
     assert cost("pgd", "linf", steps=5) == samples * radii * math.ceil(81 * 5 / 40)
     assert cost("fooling", "l2") == samples * math.ceil(201 * 3 / 100)
     assert cost("random_sphere", "linf") == samples * radii * 5
