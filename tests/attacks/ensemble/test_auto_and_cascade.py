@@ -94,6 +94,24 @@ def test_all_or_nothing_is_audited() -> None:
 
 
 @pytest.mark.slow
+def test_what_the_rule_overlooks_is_among_the_audited_and_what_falls_by_itself_is_not() -> None:
+    """A rule that hardly ever doubts, after a step or two: all audited, and none."""
+    net = conv_net()
+    x, y, draws = images(net, 200)
+    threat, how = ThreatModel(inf, 0.03), {"steps": 5, "queries": 20, "doubt": 0.0, "populations": 0, "persistence": 0}
+    held_at, said = {}, {}
+    for audit in (0.0, 1.0):
+        with collecting() as marks:
+            held_at[audit] = held(net, cascade(net, x, y, threat, draws=draws, audit=audit, **how), y)
+        said[audit] = {word: marked(marks, word, 200, x.device) for word in ("decided", "audited")}
+    overlooked = held_at[0.0] & ~held_at[1.0]
+    assert 0 < int(overlooked.sum()) < 20
+    assert bool((said[0.0]["decided"] & said[1.0]["audited"])[overlooked].all())
+    assert not bool(said[1.0]["decided"].any() | said[0.0]["audited"].any())
+    assert bool((held_at[0.0] | ~said[0.0]["decided"]).all())
+
+
+@pytest.mark.slow
 def test_vanishing_gradients_do_not_help() -> None:
     net, x, y, threat, draws = case(0.06)
     plain = held(net, auto(net, x, y, threat, draws=draws, **BRIEF), y)
