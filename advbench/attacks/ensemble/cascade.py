@@ -93,7 +93,7 @@ def cascade(
         clean, whole = kept.loss, standard(steps, queries, abreast=_ABREAST)
         kept, seen = _short_attacks(kept, case, draws, steps)
         walking = _still_walking(seen)  # gradients may mislead here, and then FAB is the cheapest
-        walks = standard(steps, queries)["fab_t"]
+        walks = partial(fab_t, steps=steps)
         kept = attack_survivors(kept, walks, case, draws=draws.branch("fab_t"), among=walking)
         kept, search = _short_search(kept, case, draws, queries)
         may = _doubts(seen, search / clean, doubt)

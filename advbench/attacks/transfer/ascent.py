@@ -51,7 +51,8 @@ def ascend(
     """x_adv (B, ...) after the steps of `parts` of length eps / steps each, from x; norms 2 and inf.
 
     With early_stop a sample leaves when its iterate is adversarial. Where the gradient is taken elsewhere, at altered
-    copies or ahead, the iterate itself is asked about only if the model errs there. The last one is returned unseen.
+    copies or ahead, the iterate itself is asked about only if the model errs there: an example that no copy gives away
+    goes unnoticed, x included, and may be left behind. The last iterate is returned unseen.
     Raises ConfigError if threat.eps is None, steps or looks < 1, or decay or reach is negative.
     """
     size = threat.radius / at_least_one("steps", parts.steps)
