@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from advbench.models.narrow_conv import NarrowConv2d, narrowed
 
 
-def _conv(channels: int, kernel: int, padding: int, *, bias: bool = True) -> nn.Conv2d:
+def _conv(channels: int, kernel: int, padding: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
     with torch.random.fork_rng():
         torch.manual_seed(channels + 10 * kernel + 100 * padding)
-        return nn.Conv2d(channels, 5, kernel, padding=padding, bias=bias).requires_grad_(False).double()
+        return nn.Conv2d(channels, 5, kernel, stride, padding, bias=bias).requires_grad_(False).double()
 
 
 def _gradient(net: nn.Module, x: Tensor, *, twice: bool = False) -> Tensor:
@@ -25,16 +25,16 @@ def _gradient(net: nn.Module, x: Tensor, *, twice: bool = False) -> Tensor:
 
 
 @given(
-    shape=st.tuples(st.integers(1, 4), st.integers(5, 13), st.integers(5, 13)),
-    kernel=st.integers(1, 5),
-    padding=st.integers(0, 4),
+    shape=st.tuples(st.integers(1, 4), st.integers(6, 16), st.integers(6, 16)),
+    window=st.tuples(st.integers(1, 6), st.integers(0, 5), st.integers(1, 5)),
     bias=st.booleans(),
     twice=st.booleans(),
 )
 def test_values_and_derivatives_are_those_of_the_convolution(
-    shape: tuple[int, int, int], kernel: int, padding: int, bias: bool, twice: bool
+    shape: tuple[int, int, int], window: tuple[int, int, int], bias: bool, twice: bool
 ) -> None:
-    conv = _conv(shape[0], kernel, padding, bias=bias)
+    kernel, padding, stride = window
+    conv = _conv(shape[0], kernel, padding, stride=stride, bias=bias)
     narrow = narrowed(nn.Sequential(copy.deepcopy(conv)))
     assert isinstance(narrow[0], NarrowConv2d) == (padding < kernel)  # type: ignore[index]
     x = torch.rand(2, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(shape[1]))
@@ -58,7 +58,7 @@ def test_other_convolutions_stay_as_they_are() -> None:
 
     others = [
         nn.Conv2d(5, 4, 3),
-        nn.Conv2d(3, 4, 3, stride=2),
+        nn.Conv2d(3, 4, 3, stride=(2, 1)),
         nn.Conv2d(3, 4, 3, dilation=2),
         nn.Conv2d(2, 4, 3, groups=2),
         nn.Conv2d(3, 4, (3, 1)),
