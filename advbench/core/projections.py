@@ -90,11 +90,20 @@ def within(threat: ThreatModel, x: Tensor) -> Project:
         centre = x[rows]
         if threat.norm == 2.0:
             # Clamping moves each component towards x, so the result cannot leave the ball.
-            return (centre + project_l2(z - centre, eps)).clamp(low, high)
+            return _inwards(centre, project_l2(z - centre, eps)).clamp(low, high)
         joint = project_l1_box if threat.norm == 1.0 else project_l0_box
-        return (centre + joint(z - centre, centre, eps, low, high)).clamp(low, high)
+        return _inwards(centre, joint(z - centre, centre, eps, low, high)).clamp(low, high)
 
     return project
+
+
+def _inwards(x: Tensor, delta: Tensor) -> Tensor:
+    """x + delta, rounded towards x: what a projection takes from thousands of components is less than half a digit of x.
+
+    Rounded to the nearest number, each of them would come back as it was, and the sum stay outside the ball.
+    """
+    z = x + delta
+    return torch.where((z - x).abs() > delta.abs(), z.nextafter(x), z)
 
 
 def _shrink(delta: Tensor, room: Tensor, eps: float | Tensor) -> Tensor:

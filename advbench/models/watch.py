@@ -177,11 +177,13 @@ class Watched(nn.Module):
             self.cut.index_add_(0, rows, torch.ones_like(rows))
 
     def _count_backward(self, rows: Tensor, grad: Tensor) -> Tensor | None:
-        spent = self.forwards[rows] + self.backwards[rows]
-        self.backwards.index_add_(0, rows, torch.ones_like(rows))
         if self.budget is None:
+            self.backwards.index_add_(0, rows, torch.ones_like(rows))
             return None
-        return grad * (spent < self.budget)[:, None]
+        # More passes may come back than were foreseen: the gradient of a gradient takes two.
+        answered = self.forwards[rows] + self.backwards[rows] + _turns(rows) < self.budget
+        self.backwards.index_add_(0, rows, answered.long())
+        return grad * answered[:, None]
 
     def _count_unassigned(self, logits: Tensor, x: Tensor) -> None:
         self._unassigned[0] += len(logits)

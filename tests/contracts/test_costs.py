@@ -48,22 +48,46 @@ class Firm(nn.Module):
         return logits + lead
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("entry", DECLARED, ids=[entry.name for entry in DECLARED])
-def test_no_sample_costs_more_than_declared(entry: Entry[AttackInfo]) -> None:
+def _attacked(entry: Entry[AttackInfo], watched: Watched, least: int, params: Mapping[str, object]) -> None:
+    """Run the attack on two samples of class 0 that nearly tie; with `least` queries if it has a cap on them."""
     norm = max(entry.info.norms)
     radius = {0.0: 2.0, 1.0: 0.05, 2.0: 0.02, inf: 0.01}[norm]
     threat = ThreatModel(norm, radius if entry.info.needs_radius else None)
+    x = torch.full((2, 3, 2, 2), 0.4) + torch.tensor([0.0, 0.003]).reshape(2, 1, 1, 1)
+    if _capped(entry):
+        params = {**params, "queries": least}
+    entry.function(watched, x, torch.zeros(2, dtype=torch.int64), threat, draws=Draws(0, torch.arange(2)), **params)
+
+
+def _capped(entry: Entry[AttackInfo]) -> bool:
+    return "queries" in entry.parameters() and entry.info.access != "gradient"
+
+
+def _least(entry: Entry[AttackInfo]) -> int:
+    return 2 * int(entry.parameters()["population"].default) if "population" in entry.parameters() else FEW
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", DECLARED, ids=[entry.name for entry in DECLARED])
+def test_no_sample_costs_more_than_declared(entry: Entry[AttackInfo]) -> None:
     for gives_way in (False, True) if entry.info.minimum_norm else (False,):
         model = Firm(gives_way).eval()
-        x = torch.full((2, 3, 2, 2), 0.4) + torch.tensor([0.0, 0.003]).reshape(2, 1, 1, 1)
         watched = Watched(model, torch.zeros(2, dtype=torch.int64))
         params = dict(REQUIRED[entry.name](model)) if entry.name in REQUIRED else {}
-        limit = entry.info.cost or (0, 0)
-        if "queries" in entry.parameters() and entry.info.access != "gradient":
-            least = 2 * int(entry.parameters()["population"].default) if "population" in entry.parameters() else FEW
-            params, limit = params | {"queries": least}, (least, 0)
-        entry.function(watched, x, torch.zeros(2, dtype=torch.int64), threat, draws=Draws(0, torch.arange(2)), **params)
+        limit = (_least(entry), 0) if _capped(entry) else entry.info.cost or (0, 0)
+        _attacked(entry, watched, _least(entry), params)
         forwards, backwards = (int(passes.max()) for passes in watched.passes())
         assert forwards <= limit[0], "forward passes"
         assert backwards <= limit[1], "backward passes"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", DECLARED, ids=[entry.name for entry in DECLARED])
+def test_no_sample_gets_past_its_budget(entry: Entry[AttackInfo]) -> None:
+    """Nor by several gradients of one forward pass, or by the gradient of a gradient."""
+    model = Firm(gives_way=True).eval()
+    watched = Watched(model, torch.zeros(2, dtype=torch.int64), budget=5)
+    params = dict(REQUIRED[entry.name](model)) if entry.name in REQUIRED else {}
+    _attacked(entry, watched, _least(entry), params)
+    forwards, backwards = watched.passes()
+    assert int((forwards + backwards).max()) <= 5

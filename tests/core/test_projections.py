@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import optimize
 from torch import Tensor
 
-from advbench.core.norms import lengths
+from advbench.bench.judge import inside as judged_inside
+from advbench.core.norms import lengths, per_sample
 from advbench.core.projections import (
     BALLS,
     identity,
@@ -224,3 +225,22 @@ def test_an_example_to_check_by_hand() -> None:
     assert project_l0(torch.tensor([[3.0, -4.0, 1.0]]), 2.9).tolist() == [[3.0, -4.0, 0.0]]
     # With room for 0.5 only, the first component cannot use its share: the second keeps what is left of 2.
     assert project_l1_box(torch.tensor([[3.0, 1.8]]), torch.tensor([[0.5, 0.0]]), 1.25).tolist() == [[0.5, 0.75]]
+
+
+@pytest.mark.parametrize("norm", [1.0, 2.0])
+@given(seed=st.integers(0, 2**16), eps=st.floats(0.05, 4.0), push=st.floats(1e-6, 1e-4))
+def test_thousands_of_components_come_back_by_less_than_a_digit_each(
+    norm: float, seed: int, eps: float, push: float
+) -> None:
+    """One component leaves; what each of the others owes for it, rounded to the nearest number, would be nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(2, 3, 48, 48, generator=generator)
+    x = 0.25 + 0.5 * torch.rand(noise.shape, generator=generator)  # the box holds nothing back
+    threat, rows = ThreatModel(norm, eps), torch.arange(2)
+    project = within(threat, x)
+    z = project(x + noise * per_sample(eps / lengths(noise, norm), noise), rows)
+    for pixel in range(3):
+        z[:, 0, 0, pixel] += push * (z - x)[:, 0, 0, pixel].sign()
+        z = project(z, rows)
+        assert bool(judged_inside(lengths(z.double() - x.double(), norm), threat, size=x[0].numel()).all())
+    assert bool((lengths(z - x, norm) >= 0.98 * eps).all())  # no shorter than the digits make it

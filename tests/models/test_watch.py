@@ -103,6 +103,21 @@ def test_nobody_gets_more_than_the_budget(budget: int, with_gradient: bool, targ
     assert int((forwards + backwards).max()) == min(8, budget // price) * price
 
 
+@given(st.integers(1, 9))
+def test_the_gradient_of_a_gradient_is_no_way_past_the_budget(budget: int) -> None:
+    """It takes a forward and two backward passes, of which only two were foreseen when the model was asked."""
+    watched, z = Watched(_Sign(), torch.zeros(2, dtype=torch.int64), budget=budget), torch.ones(2, 1, 1, 1)
+    for _ in range(4):
+        z.requires_grad_()
+        logits = watched(z)
+        if not logits.requires_grad:  # silence
+            break
+        (grad,) = torch.autograd.grad(logits[:, 1].sum(), z, create_graph=True)
+        torch.autograd.grad(grad.square().sum() + logits.sum(), z)
+    forwards, backwards = watched.passes()
+    assert (forwards + backwards).tolist() == [budget - (budget % 3 == 1)] * 2  # the last pass alone is none to go on
+
+
 def test_one_spent_sample_does_not_silence_the_others() -> None:
     y = torch.zeros(2, dtype=torch.int64)
     watched = Watched(_Sign(), y, budget=2)
