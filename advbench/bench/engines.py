@@ -54,10 +54,9 @@ def in_workers(jobs: Sequence[Job], cell: Callable[[Job], Result], *, workers: i
     waiting, running = deque(jobs), dict[Future[Result], tuple[_Slot, Job]]()
     try:
         while waiting or running:
-            for slot in slots[: len(waiting)]:
-                if slot.free:
-                    job = waiting.popleft()
-                    running[slot.submit(cell, job)] = (slot, job)
+            for slot in [slot for slot in slots if slot.free][: len(waiting)]:
+                job = waiting.popleft()
+                running[slot.submit(cell, job)] = (slot, job)
             # Woken twice a second: a signal does not end a wait.
             done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
             for future in done:

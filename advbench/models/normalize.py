@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from advbench.types import ConfigError
 
@@ -19,7 +19,7 @@ class Normalize(nn.Module):
     """(x - mean) / std per channel, for x (B, C, H, W). The constants are no weights: the state dict is without them.
 
     mean, std: C numbers each, in [0, 1] pixel units. Raises ConfigError if they differ in number or a std is not
-    positive.
+    positive, and for images of another number of channels: a single one would become C.
     """
 
     mean: Tensor
@@ -33,10 +33,17 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.std
+        return (_of_channels(x, self.mean) - self.mean) / self.std
 
     def extra_repr(self) -> str:
         return f"mean={self.mean.flatten().tolist()}, std={self.std.flatten().tolist()}"
+
+
+@fx.wrap  # a network with this layer can still be traced
+def _of_channels(x: Tensor, mean: Tensor) -> Tensor:
+    if x.dim() != 4 or x.shape[1] != mean.shape[1]:
+        raise ConfigError(f"the normalisation takes {mean.shape[1]} channels, got images {tuple(x.shape[1:])}")
+    return x
 
 
 class Normalized(nn.Sequential):

@@ -30,6 +30,17 @@ def act(job: str) -> tuple[str, int]:
     return job, os.getpid()
 
 
+def wait_for_the_others(job: Path) -> bool:
+    """The job "first" lasts until "last" has been at work, or half a minute; returns whether it was."""
+    last = job.with_name("last")
+    if job.name != "first":
+        job.touch()
+    deadline = time.monotonic() + 30
+    while job.name == "first" and not last.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return last.exists() or job.name != "first"
+
+
 def test_in_process_keeps_the_order_and_stays_here() -> None:
     assert list(in_process(["b", "a"], act)) == [Ended("b", ("b", os.getpid())), Ended("a", ("a", os.getpid()))]
 
@@ -41,6 +52,13 @@ def test_a_worker_that_dies_takes_one_job_and_is_replaced() -> None:
     processes = {result[1] for result in ended.values() if result is not None}
     assert {result[0] for result in ended.values() if result is not None} == {"one", "slow", "two", "three"}
     assert os.getpid() not in processes
+
+
+@pytest.mark.slow
+def test_a_free_worker_takes_the_last_job_while_the_others_are_busy(tmp_path: Path) -> None:
+    jobs = [tmp_path / name for name in ("first", "second", "third", "last")]
+    ended = in_workers(jobs, wait_for_the_others, workers=2)
+    assert all(result for _, result in ended)
 
 
 @pytest.mark.slow
