@@ -8,8 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
+from advbench.attacks.decision import hop_skip_jump as module
 from advbench.attacks.decision.hop_skip_jump import hop_skip_jump
 from advbench.attacks.decision.inquiry import Inquiry
 from advbench.attacks.decision.probing import probe, random_unit, unit
@@ -52,6 +53,33 @@ def test_its_examples_approach_the_closed_form(norm: float, ratio: float) -> Non
     )
     assert bool((problem.model(x_adv).argmax(1) != problem.y).all())
     assert bool((lengths(x_adv - problem.x, norm) <= ratio * problem.distance(norm)).all())
+
+
+@pytest.mark.slow
+def test_probes_of_large_images_are_longer_than_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the paper's radius, 1 / D of the distance, the labels of linf probes are noise from 3 x 64 x 64 on."""
+
+    class Behind(nn.Module):
+        """Class 1 behind a hyperplane at 0.35 from the grey image."""
+
+        def forward(self, z: Tensor) -> Tensor:
+            beyond = (z - 0.5).flatten(1) @ normal
+            return torch.stack([torch.full_like(beyond, 0.35), beyond], 1)
+
+    generator = torch.Generator().manual_seed(0)
+    normal = unit(torch.randn(1, 3 * 64 * 64, generator=generator))[0]
+    x = 0.3 + 0.4 * torch.rand(4, 3, 64, 64, generator=generator)
+    model, y = Behind(), torch.zeros(4, dtype=torch.int64)
+    assert bool((model(x).argmax(1) == y).all())
+
+    def distances() -> Tensor:
+        draws = Draws(0, torch.arange(4))
+        x_adv = hop_skip_jump(model, x, y, ThreatModel(math.inf, None), draws=draws, queries=1500)
+        return lengths(x_adv - x, math.inf)
+
+    now = distances()
+    monkeypatch.setattr(module, "_LEAST_PROBE", 0.0)
+    assert bool((now < 0.75 * distances()).all())
 
 
 def test_by_hand() -> None:
