@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from advbench.bench.goals import targets
 from advbench.bench.judge import Verdict, judge
 from advbench.core.call_checks import ordinary, sample_numbers
+from advbench.core.copying import copy_of
 from advbench.core.devices import choose_device
 from advbench.core.draws import Draws
 from advbench.core.gradients import in_pieces
@@ -98,7 +99,7 @@ def set_scene(
 ) -> Scene:
     """Look at the clean samples, choose the targets and make the model fast to attack."""
     place = torch.device(choose_device(execution.device)) if execution.device else x.device
-    x, y, model = ordinary(x.to(place)), ordinary(y.to(place)), model.to(place)
+    x, y, model = ordinary(x.to(place)), ordinary(y.to(place)), on_device(model, place)
     draws = Draws(assault.seed, sample_numbers(sample_ids, len(x)).to(place))
     prepared, logits = _looked_at(model, x, execution)
     size = prepared["float32"].micro_batch
@@ -120,6 +121,13 @@ def set_scene(
         precision=execution.precision,
         micro_batch=min([size, *helpers]),
     )
+
+
+def on_device(model: nn.Module, place: torch.device) -> nn.Module:
+    """The model itself if it is there already, else a copy: the caller's stays where it is."""
+    there = torch.empty(0, device=place).device  # "cuda" is "cuda:0"
+    elsewhere = any(tensor.device != there for tensor in (*model.parameters(), *model.buffers()))
+    return copy_of(model).to(place) if elsewhere else model
 
 
 def _looked_at(model: nn.Module, x: Tensor, execution: Execution) -> tuple[Mapping[Precision, Prepared], Tensor]:

@@ -98,9 +98,9 @@ def within(threat: ThreatModel, x: Tensor) -> Project:
 
 
 def _inwards(x: Tensor, delta: Tensor) -> Tensor:
-    """x + delta, rounded towards x: what a projection takes from thousands of components is less than half a digit of x.
+    """x + delta, rounded towards x: a projection may take less than half a digit from each of thousands of components.
 
-    Rounded to the nearest number, each of them would come back as it was, and the sum stay outside the ball.
+    Rounded to the nearest number, they would come back as they were, and their sum stay outside the ball.
     """
     z = x + delta
     return torch.where((z - x).abs() > delta.abs(), z.nextafter(x), z)

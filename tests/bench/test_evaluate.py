@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from advbench.attacks.gradient.pgd import pgd
 from advbench.bench.evaluate import evaluate, evaluate_grid, trajectories
-from advbench.bench.scene import Assault, Execution
+from advbench.bench.scene import Assault, Execution, on_device
 from advbench.core.draws import Draws
 from advbench.core.gradients import class_gradient
 from advbench.registry import ATTACKS, AttackInfo, Entry
@@ -401,6 +401,14 @@ def test_a_budget_binds_every_sample(net: nn.Module, samples: tuple[Tensor, Tens
     assert int(table.robust.sum()) > 10
     with pytest.raises(ConfigError, match="budget"):
         evaluate(net, x, y, attack="pgd", threat=ThreatModel(math.inf, 0.02), budget=0)
+
+
+def test_a_model_on_another_device_stays_there(net: nn.Module) -> None:
+    """The device "meta" is on every machine."""
+    moved = on_device(net, torch.device("meta"))
+    assert {tensor.device.type for tensor in moved.parameters()} == {"meta"}
+    assert {tensor.device.type for tensor in net.parameters()} == {"cpu"}
+    assert on_device(net, torch.device("cpu")) is net
 
 
 def test_inference_mode_does_not_hide_the_gradients(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
