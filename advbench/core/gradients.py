@@ -115,6 +115,7 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
     """Inside, the model is in eval mode and its parameters want no gradient; every module's own mode comes back.
 
     `torch.inference_mode` is left meanwhile: under it every gradient would be missing, without a word.
+    Not for two threads at work on one model: the one that ends last would bring back what the other had set.
     """
     graph = torch.is_grad_enabled()
     modes = [(module, module.training) for module in model.modules()]
