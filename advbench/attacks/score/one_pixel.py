@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import positive
-from advbench.attacks.score.random_search import look_at
+from advbench.attacks.score.random_search import enough_queries, look_at
 from advbench.core.draws import Draws
 from advbench.core.draws_ahead import below
 from advbench.core.gradients import evaluate, frozen
@@ -41,12 +41,11 @@ def one_pixel(
     parent if the margin is lower (section 3.3). Places start uniform, colours normal about grey, as in the paper.
     queries: most forward passes of one sample: one for x, `population` for the start and for each generation; the
     default is 100 generations. A sample leaves after the generation in which a member fools the model.
-    Raises ConfigError if threat.eps is None, queries < 1, population < 4 or differential_weight <= 0.
+    Raises ConfigError if threat.eps is None, population < 4, queries <= population or differential_weight <= 0.
     """
     if population < 4:
         raise ConfigError(f"population must be at least 4, a parent and three others, got {population}")
-    if queries < 1:
-        raise ConfigError(f"queries must be at least 1, got {queries}")
+    enough_queries(queries, 1 + population, "one for x and one for each member of the first population")
     positive("differential_weight", differential_weight)
     pixels = min(int(threat.radius) // x.shape[1], prod(x.shape[2:]))
     objective = misclassify(model, y, targeted=targeted, loss=margin_loss)

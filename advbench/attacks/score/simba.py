@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from advbench.attacks.arguments import at_least_one, positive
-from advbench.attacks.score.random_search import random_search
+from advbench.attacks.arguments import positive
+from advbench.attacks.score.random_search import enough_queries, random_search
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.losses import cross_entropy, margin_loss
@@ -44,7 +44,7 @@ def simba(
     the margin (the paper's probability is flat where a model is sure), or the cross entropy to the target. With a
     radius, every point is projected into the ball, which the paper has only through its number of steps.
     queries: most forward passes of one sample, that of x included.
-    Raises ConfigError if queries < 1, step_size <= 0 or `basis` is another word.
+    Raises ConfigError if queries < 2, step_size <= 0 or `basis` is another word.
     """
     if basis not in _BASES:
         raise ConfigError(f"simba: basis must be pixel or dct, got {basis!r}")
@@ -55,7 +55,7 @@ def simba(
             misclassify(model, y, targeted=targeted, loss=cross_entropy if targeted else margin_loss),
             propose=moves.propose,
             learn=moves.learn,
-            steps=at_least_one("queries", queries) - 1,
+            steps=enough_queries(queries, 2, "one for x and one for a first try") - 1,
         ).z
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from advbench.attacks.score.random_search import look_at, random_search
+from advbench.attacks.score.random_search import enough_queries, look_at, random_search
 from advbench.core.draws import Draws
 from advbench.core.draws_ahead import Ahead, heads, one_of_each_part, words_ahead
 from advbench.core.gradients import attending, frozen
@@ -45,8 +45,7 @@ def sparse_rs(
     the margin, or the cross entropy to the target.
     Raises ConfigError if threat.eps is None, queries < 2, alpha_init is not in (0, 1], or `unit` is another word.
     """
-    if queries < 2:
-        raise ConfigError(f"queries must be at least 2, one for x and one for the start, got {queries}")
+    enough_queries(queries, 2, "one for x and one for the start")
     if not 0.0 < alpha_init <= 1.0:
         raise ConfigError(f"alpha_init must be in (0, 1], got {alpha_init}")
     if unit not in ("component", "pixel"):

@@ -90,7 +90,7 @@ def test_a_radius_below_one_pixel_changes_nothing() -> None:
     ("threat", "options", "message"),
     [
         (ThreatModel(0, None), {}, "needs a radius"),
-        (ThreatModel(0, 1), {"queries": 0}, "queries must be at least 1"),
+        (ThreatModel(0, 1), {"queries": 0}, "queries must be at least 401, "),
         (ThreatModel(0, 1), {"population": 3}, "population must be at least 4"),
         (ThreatModel(0, 1), {"differential_weight": inf * 0}, "differential_weight must be positive"),
     ],
