@@ -79,7 +79,7 @@ class _Greedy:
             blocks = int(cells.max()) + 1
             keys = draws.uniform((blocks,), "order", len(maps))
             maps.append(cells + self.starts[-1])
-            orders.append(keys.argsort(1) + self.starts[-1])
+            orders.append(keys.argsort(dim=1, stable=True) + self.starts[-1])
             self.starts.append(self.starts[-1] + blocks)
             if side == 1:
                 break

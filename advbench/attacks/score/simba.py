@@ -68,7 +68,7 @@ class _Moves:
         self.size, self.shape, self.project = size, (channels, height, width), within(threat, x)
         self.down, self.across = make(height).to(x), make(width).to(x)  # a direction is the product of a row of each
         order = draws.uniform((channels, height, width), "order").double() + _band(height, width, bands).to(x.device)
-        self.order = order.flatten(1).argsort(1)  # (B, D)
+        self.order = order.flatten(1).argsort(dim=1, stable=True)  # (B, D)
         self.turn = torch.zeros_like(draws.sample_ids)  # (B,) position in the order
         self.upwards = torch.ones_like(self.turn, dtype=torch.bool)
 

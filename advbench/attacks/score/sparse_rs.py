@@ -98,7 +98,7 @@ class _Exchange:
         self.x, self.depth, self.size, self.threat = x, depth, size, threat
         self.alpha_init, self.queries = alpha_init, queries
         count = prod(x.shape[1:]) // depth
-        self.order = draws.uniform((count,), "order").argsort(1)  # (B, places)
+        self.order = draws.uniform((count,), "order").argsort(dim=1, stable=True)  # (B, places)
         self.first = draws.words(size * depth, "first ends").reshape(len(x), size, depth)
         self.draws = draws
         self.words: Ahead = words_ahead(draws, 1, "none")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from advbench.attacks.score.random_search import random_search
+from advbench.core.draws import Counter, Draws
 from advbench.registry import ATTACKS
 from advbench.types import ConfigError, Evaluation, ThreatModel
 from tests.attacks.small_nets import conv_net, images
@@ -64,6 +66,37 @@ def test_a_loss_that_is_no_number_is_beaten_by_any() -> None:
         steps=3,
     )
     assert found.z.tolist() == [[1.0]]
+
+
+def _unstable(keys: Tensor, *given: int, stable: bool = False, **options: Any) -> Tensor:
+    """argsort as another device may do it: without `stable`, the last of equals comes first."""
+    dim = options.get("dim", *given)
+    if stable:
+        return keys.sort(dim=dim, stable=True).indices
+    return keys.shape[dim] - 1 - keys.flip(dim).sort(dim=dim, stable=True).indices
+
+
+@pytest.mark.parametrize(("name", "norm"), [("sparse_rs", 0.0), ("simba", inf), ("parsimonious", inf)])
+def test_equal_keys_of_a_random_order_give_the_same_order_on_any_device(
+    name: str, norm: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some 670 of the 150,528 keys of 24 bits of a large image are equal to another one; here they are out of four."""
+
+    def coarse(draws: Draws, shape: tuple[int, ...], purpose: str, counter: Counter = 0) -> Tensor:
+        return draws.integers(4, shape, purpose, counter).float() / 4
+
+    monkeypatch.setattr(Draws, "uniform", coarse)
+    model = conv_net()
+    x, y, draws = images(model, 4)
+
+    def found() -> Tensor:
+        return ATTACKS[name].function(
+            model, x, y, ThreatModel(norm, 3.0 if norm == 0 else 0.02), draws=draws, queries=9
+        )
+
+    here = found()
+    monkeypatch.setattr(Tensor, "argsort", _unstable)
+    assert torch.equal(found(), here)
 
 
 def test_the_least_is_known_for_every_attack_that_asks_for_scores() -> None:
