@@ -88,7 +88,9 @@ class _Patch:
 
     def learn(self, kept: Tensor, rows: Tensor) -> None:
         corner, up = self.tried
-        self.corner[rows[kept]], self.up[rows[kept]] = corner[kept], up[kept]
+        # All rows are written, not those that `kept` picks out: a mask makes a GPU wait for its queue.
+        self.corner[rows] = torch.where(kept[:, None], corner, self.corner[rows])
+        self.up[rows] = torch.where(kept[:, None, None, None], up, self.up[rows])
 
     def _shifted(self, words: Tensor, corner: Tensor, up: Tensor, share: float) -> tuple[Tensor, Tensor]:
         reach = max(1, round(share * max(self.x.shape[2:])))

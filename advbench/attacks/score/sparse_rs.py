@@ -128,8 +128,11 @@ class _Exchange:
         return self._image(self._at_ends(flat, rows, order.gather(1, self.taken), ends))
 
     def learn(self, kept: Tensor, rows: Tensor) -> None:
-        rows, given, taken = rows[kept, None], self.given[kept], self.taken[kept]
-        self.order[rows, given], self.order[rows, taken] = self.order[rows, taken], self.order[rows, given]
+        # All rows are written, not those that `kept` picks out: a mask makes a GPU wait for its queue.
+        rows, kept = rows[:, None], kept[:, None]
+        given, taken = self.order[rows, self.given], self.order[rows, self.taken]
+        self.order[rows, self.given] = torch.where(kept, taken, given)
+        self.order[rows, self.taken] = torch.where(kept, given, taken)
 
     def _at_ends(self, flat: Tensor, rows: Tensor, places: Tensor, words: Tensor) -> Tensor:
         """flat (A, N, depth) with `places` (A, w) at ends that the words (A, w, depth) choose, moved in any case."""
