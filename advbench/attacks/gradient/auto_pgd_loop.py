@@ -211,6 +211,7 @@ def _on_border(x: Tensor, threat: ThreatModel, draws: Draws, counter: Counter) -
     if threat.norm == inf:
         noise = 2.0 * draws.uniform(tuple(x.shape[1:]), "start", counter) - 1.0
         delta = noise * per_sample(threat.radius / lengths(noise, inf).clamp_min(torch.finfo(noise.dtype).tiny), noise)
+        delta = delta.to(x.dtype)
     else:
         delta = on_sphere(x, threat, draws, counter)
     return within(threat, x)(x + delta, torch.arange(len(x), device=x.device))

@@ -66,7 +66,7 @@ def _on_a_sphere(threat: ThreatModel, draws: Draws, steps: int, gamma: float, si
 
     def move(sight: Sight, state: State, progress: float) -> tuple[Tensor, State]:
         furthest = lengths(torch.maximum(sight.x - threat.low, threat.high - sight.x), 2.0)
-        factor = torch.where(sight.reached, 1.0 - gamma, 1.0 + gamma)
+        factor = torch.where(sight.reached, 1.0 - gamma, 1.0 + gamma).to(state[0].dtype)
         radius = torch.minimum(state[0] * factor, furthest)  # (A,)
         direction, flat = directions.of(sight, state[1], round(progress * steps))
         delta = sight.z - sight.x - size(progress) * direction
