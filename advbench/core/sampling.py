@@ -25,7 +25,7 @@ def on_sphere(x: Tensor, threat: ThreatModel, draws: Draws, counter: Counter = 0
     if threat.norm == 0:
         return _flips(x, threat, draws, counter, torch.full((len(x),), eps, device=x.device))
     g = _DIRECTIONS[threat.norm](draws, tuple(x.shape[1:]), counter)
-    return g * torch.as_tensor(per_sample(eps / _positive(lengths(g, threat.norm)), x))
+    return (g * torch.as_tensor(per_sample(eps / _positive(lengths(g, threat.norm)), x))).to(x.dtype)
 
 
 def in_ball(x: Tensor, threat: ThreatModel, draws: Draws, counter: Counter = 0) -> Tensor:
@@ -39,12 +39,12 @@ def in_ball(x: Tensor, threat: ThreatModel, draws: Draws, counter: Counter = 0) 
         count = draws.integers(int(eps) + 1, (), "ball", counter).to(x.device)
         return _flips(x, threat, draws, counter, count)
     if threat.norm == math.inf:
-        return eps * (2.0 * draws.uniform(shape, "ball", counter) - 1.0)
+        return (eps * (2.0 * draws.uniform(shape, "ball", counter) - 1.0)).to(x.dtype)
     p = threat.norm
     g = _DIRECTIONS[p](draws, shape, counter)
     exponential = -torch.log1p(-draws.uniform((), "ball", counter))  # (B,)
     power = g.flatten(1).abs().pow(p).sum(1) + exponential
-    return g * torch.as_tensor(per_sample(eps / _positive(power.pow(1.0 / p)), x))
+    return (g * torch.as_tensor(per_sample(eps / _positive(power.pow(1.0 / p)), x))).to(x.dtype)
 
 
 def random_start(x: Tensor, threat: ThreatModel, draws: Draws, counter: Counter = 0) -> Tensor:
@@ -74,7 +74,8 @@ def _flips(x: Tensor, threat: ThreatModel, draws: Draws, counter: Counter, count
     """`count` (B,) random components of x sent to a random end of the box."""
     shape = tuple(x.shape[1:])
     rank = draws.uniform(shape, "direction", counter).flatten(1).argsort(dim=1, stable=True).argsort(1)
-    ends = torch.where(draws.signs(shape, "direction sign", counter) > 0, threat.high, threat.low)
+    low, high = (x.new_full((), end) for end in (threat.low, threat.high))
+    ends = torch.where(draws.signs(shape, "direction sign", counter) > 0, high, low)
     chosen = (rank < count.floor().reshape(-1, 1)).reshape(x.shape)
     return torch.where(chosen, ends - x, torch.zeros_like(x))
 

@@ -7,6 +7,7 @@ clamped to [0, 1] where a sensor would saturate. Athalye et al. 2018, arXiv:1707
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -144,12 +145,8 @@ def jpeg(z: Tensor, quality: Tensor) -> Tensor:
     """z (A, C, H, W) in [0, 1] after JPEG at quality (A,) in 1 .. 100, straight through backwards; see `jpeg_file`."""
     height, width = z.shape[2:]
     percent = torch.where(quality < 50, 5000.0 / quality, 200.0 - 2.0 * quality)  # the rule of the IJG's library
-    kinds = (_BRIGHTNESS, _COLOUR, _COLOUR) if z.shape[1] == 3 else (_BRIGHTNESS,) * z.shape[1]
-    tables = torch.tensor(kinds, dtype=z.dtype, device=z.device)  # (C, 64)
+    tables, centre, mix, back_mix = _standard(z.shape[1], z.dtype, z.device)
     steps = ((tables * percent[:, None, None] + 50.0) / 100.0).floor().clamp(1.0, 255.0)  # (A, C, 64)
-    mix = torch.tensor(_TO_YCC, dtype=z.dtype, device=z.device)
-    # Colour differences are centred as they are; brightness is moved.
-    centre = z.new_tensor([128.0, 0.0, 0.0] if z.shape[1] == 3 else [128.0] * z.shape[1])[:, None, None]
     planes = 255.0 * (_mixed(z, mix) if z.shape[1] == 3 else z) - centre
     filled = functional.pad(planes, (0, -width % 8, 0, -height % 8), mode="replicate")
     down, across = filled.shape[2] // 8, filled.shape[3] // 8
@@ -160,7 +157,24 @@ def jpeg(z: Tensor, quality: Tensor) -> Tensor:
     rounded = scaled + (scaled.round() - scaled).detach()
     back = (dct.T @ (rounded * step) @ dct).transpose(3, 4).reshape(filled.shape)[:, :, :height, :width]
     planes = (back + centre) / 255.0
-    return (_mixed(planes, torch.linalg.inv(mix)) if z.shape[1] == 3 else planes).clamp(0.0, 1.0)
+    return (_mixed(planes, back_mix) if z.shape[1] == 3 else planes).clamp(0.0, 1.0)
+
+
+@cache
+def _standard(channels: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The numbers of the standard: tables (C, 64), centre of the planes (C, 1, 1), colours to planes (3, 3) and back.
+
+    Made once and kept: to copy them to a GPU, or to invert a matrix there, waits for its queue.
+    """
+    kinds = (_BRIGHTNESS, _COLOUR, _COLOUR) if channels == 3 else (_BRIGHTNESS,) * channels
+    # Colour differences are centred as they are; brightness is moved.
+    centre = [128.0, 0.0, 0.0] if channels == 3 else [128.0] * channels
+    with torch.inference_mode(False):  # what is kept must serve gradients too
+        wide = torch.promote_types(dtype, torch.float32)
+        tables, middle, mix = (torch.tensor(part, dtype=wide, device="cpu") for part in (kinds, centre, _TO_YCC))
+        parts = (tables, middle[:, None, None], mix, torch.linalg.inv(mix))
+        tables, middle, mix, back = (part.to(device, dtype) for part in parts)
+    return tables, middle, mix, back
 
 
 def _cosines(like: Tensor) -> Tensor:

@@ -133,6 +133,19 @@ def test_an_empty_batch_stays_empty(threat: ThreatModel) -> None:
         assert make(x, threat, draws).shape == x.shape
 
 
+@given(threats(), st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]))
+def test_a_perturbation_is_of_the_images_dtype(threat: ThreatModel, dtype: torch.dtype) -> None:
+    x, draws = torch.full((2, 3, 2, 2), 0.5, dtype=dtype), Draws(0, torch.arange(2))
+    for make in (on_sphere, in_ball, random_start):
+        assert make(x, threat, draws).dtype == dtype
+
+
+def test_l0_flips_in_float64_end_at_the_box_and_not_where_float32_has_it() -> None:
+    x, threat = torch.full((1, 1, 4, 4), 0.5, dtype=torch.float64), ThreatModel(0, 16.0, 0.1, 0.7)
+    z = x + on_sphere(x, threat, Draws(0, torch.arange(1)))
+    assert z.unique().tolist() == pytest.approx([0.1, 0.7], abs=1e-15)
+
+
 @given(norms())
 def test_without_a_radius_there_is_nothing_to_sample(norm: float) -> None:
     x, draws = torch.zeros(1, 1, 2, 2), Draws(0, torch.arange(1))

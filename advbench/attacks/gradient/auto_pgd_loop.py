@@ -69,7 +69,7 @@ def auto_pgd(
         dense = _dense(x, threat, steps, rho)
         return _run(start, objective, dense, steps=steps, early_stop=early_stop, samples=samples)
     wide = 3 * steps // 10
-    z = x + draws.normal(tuple(x.shape[1:]), "start", counter) if x_start is None else x_start
+    z = _noisy(x, threat, draws, counter) if x_start is None else x_start
     for factor in (3.0, 2.0):
         ball = threat.at(factor * threat.radius)
         z = within(ball, x)(z, rows)
@@ -201,11 +201,17 @@ def _restarted(climb: Climb, where: Tensor) -> Climb:
     return climb._replace(z=_choose(where, climb.best, climb.z), grad=_choose(where, climb.best_grad, climb.grad))
 
 
+def _noisy(x: Tensor, threat: ThreatModel, draws: Draws, counter: Counter) -> Tensor:
+    """x (B, ...) plus Gaussian noise whose deviation is the width of the box."""
+    return x + (threat.high - threat.low) * draws.normal(tuple(x.shape[1:]), "start", counter).to(x.dtype)
+
+
 def _on_border(x: Tensor, threat: ThreatModel, draws: Draws, counter: Counter) -> Tensor:
     """A random start (B, ...): noise scaled to length eps, then into the box."""
     if threat.norm == inf:
         noise = 2.0 * draws.uniform(tuple(x.shape[1:]), "start", counter) - 1.0
         delta = noise * per_sample(threat.radius / lengths(noise, inf).clamp_min(torch.finfo(noise.dtype).tiny), noise)
+        delta = delta.to(x.dtype)
     else:
         delta = on_sphere(x, threat, draws, counter)
     return within(threat, x)(x + delta, torch.arange(len(x), device=x.device))

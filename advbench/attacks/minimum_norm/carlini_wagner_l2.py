@@ -48,7 +48,7 @@ def weigh_length(
             evaluation, grad = backprop(objective, z, rows)
             found = keep_better(found, space.decode(z), evaluation, rows, keep)
             holds[rows] |= evaluation.reached
-            if i > 0 and i % tenth == 0:
+            if i % tenth == 0 and 0 < i < steps - 1:  # the last tenth is asked about when the run is over
                 seen = Kept(found.z[rows], found.loss[rows], found.reached[rows])
                 left = (evaluation.loss <= STALLED * before) & ~near_enough(seen, x[rows], threat)
                 rows, z, grad, before = rows[left], z[left], grad[left], evaluation.loss[left]

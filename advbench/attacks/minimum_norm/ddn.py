@@ -16,6 +16,9 @@ from advbench.core.step_rules import Schedule, State, cosine
 from advbench.registry import attack
 from advbench.types import ConfigError, ThreatModel
 
+# Asking whose gradient is zero makes a GPU wait for its queue; a few steps without a direction are cheaper.
+_STEPS_BETWEEN_CHECKS = {"cuda": 5}
+
 
 @attack(norms=(2,), access="gradient", paper="arXiv:1811.09600", minimum_norm=True, ratio=1.05, cost=(101, 99))
 def ddn(
@@ -49,32 +52,48 @@ def ddn(
             misclassify(model, y, targeted=targeted, loss=log_odds),
             threat,
             steps=at_least_one("steps", steps),
-            init=lambda centre: (torch.full_like(centre.flatten(1)[:, 0], start),),
+            init=lambda centre: (
+                torch.full_like(centre.flatten(1)[:, 0], start),
+                torch.zeros(len(centre), dtype=torch.bool, device=centre.device),
+            ),
             move=_on_a_sphere(threat, draws, steps, gamma, cosine(1.0, 0.01)),
         )
 
 
 def _on_a_sphere(threat: ThreatModel, draws: Draws, steps: int, gamma: float, size: Schedule) -> Move:
+    """The state: each sample's radius, and whether its gradient was zero when that was last asked."""
+    directions = _Directions(draws)
+
     def move(sight: Sight, state: State, progress: float) -> tuple[Tensor, State]:
         furthest = lengths(torch.maximum(sight.x - threat.low, threat.high - sight.x), 2.0)
-        factor = torch.where(sight.reached, 1.0 - gamma, 1.0 + gamma)
+        factor = torch.where(sight.reached, 1.0 - gamma, 1.0 + gamma).to(state[0].dtype)
         radius = torch.minimum(state[0] * factor, furthest)  # (A,)
-        direction = _direction(sight, draws, round(progress * steps))
+        direction, flat = directions.of(sight, state[1], round(progress * steps))
         delta = sight.z - sight.x - size(progress) * direction
         length = lengths(delta, 2.0).clamp_min(torch.finfo(delta.dtype).tiny)
         delta = delta * torch.as_tensor(per_sample(radius / length, delta))
-        return (sight.x + delta).clamp(threat.low, threat.high), (radius,)
+        return (sight.x + delta).clamp(threat.low, threat.high), (radius, flat)
 
     return move
 
 
-def _direction(sight: Sight, draws: Draws, step: int) -> Tensor:
-    """Of each sample's gradient, length 1; a random one where the gradient is zero."""
-    length = lengths(sight.grad, 2.0)  # (A,)
-    flat = length == 0
-    grad = sight.grad
-    if bool(flat.any()):
-        noise = draws.rows(sight.rows).normal(tuple(grad.shape[1:]), "flat gradient", step).to(grad)
-        grad = torch.where(torch.as_tensor(per_sample(flat, grad)), noise, grad)
-        length = lengths(grad, 2.0)
-    return grad / torch.as_tensor(per_sample(length, grad))
+class _Directions:
+    """Each sample's gradient at length 1, or a random direction where it is zero."""
+
+    def __init__(self, draws: Draws) -> None:
+        self.draws, self.any_flat = draws, False
+
+    def of(self, sight: Sight, known: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """The directions, and which samples (A,) were flat when that was last asked; `known`: the same before.
+
+        One that has become flat since then has no direction until that is asked again: only its radius changes.
+        """
+        grad, length = sight.grad, lengths(sight.grad, 2.0)
+        flat = length == 0  # (A,)
+        if step % _STEPS_BETWEEN_CHECKS.get(grad.device.type, 1) == 0:
+            known, self.any_flat = flat, bool(flat.any())
+        if self.any_flat:
+            noise = self.draws.rows(sight.rows).normal(tuple(grad.shape[1:]), "flat gradient", step).to(grad)
+            grad = torch.where(torch.as_tensor(per_sample(flat & known, grad)), noise, grad)
+            length = lengths(grad, 2.0)
+        return grad / torch.as_tensor(per_sample(torch.where(length == 0, 1.0, length), grad)), known

@@ -91,7 +91,7 @@ def _shrink(
         found = keep_better(found, z, evaluation, rows, keep)
         holds[rows] |= evaluation.reached
         loss = evaluation.loss + beta * (z - x[rows]).flatten(1).abs().sum(1)
-        if i > 0 and i % tenth == 0:
+        if i % tenth == 0 and 0 < i < steps - 1:  # the last tenth is asked about when the run is over
             seen = Kept(found.z[rows], found.loss[rows], found.reached[rows])
             left = (loss <= STALLED * before) & ~near_enough(seen, x[rows], threat)
             rows, z, grad, last, before = rows[left], z[left], grad[left], last[left], loss[left]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from advbench.attacks.arguments import at_least_one, positive
+from advbench.attacks.score.random_search import enough_queries
 from advbench.core.descent import descend
 from advbench.core.draws import Draws
 from advbench.core.gradients import evaluate, frozen
@@ -68,7 +69,7 @@ def bandits(
     the prior as far as in the paper. With the paper's 100 a prior of 100 squares jumps to its ends at each step and
     forgets what it knew. The loss is the margin. queries: most forward passes of one sample; a step costs 3, one of
     them to look for success.
-    Raises ConfigError if threat.eps is None, queries or tile < 1, or one of the four is not positive.
+    Raises ConfigError if threat.eps is None, queries < 4, tile < 1, or one of the four is not positive.
     """
     known = _DEFAULTS[threat.norm]
     side = max(1, round(min(x.shape[2:]) / _SQUARES)) if tile is None else at_least_one("tile", tile)
@@ -86,7 +87,7 @@ def bandits(
             x,
             misclassify(model, y, targeted=targeted, loss=margin_loss),
             step=steepest(threat.norm, size),
-            steps=(at_least_one("queries", queries) - 1) // 3,
+            steps=(enough_queries(queries, 4, "three for a step and one for a look at its end") - 1) // 3,
             project=within(threat, x),
             gradient=prior.gradient,
             keep=keep_strongest,

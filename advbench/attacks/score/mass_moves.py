@@ -26,6 +26,12 @@ def bump(side: int, p: float) -> Tensor:
     return both / both.abs().pow(p).sum().pow(1.0 / p)
 
 
+@cache
+def _bump_for(side: int, p: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`bump` where it is used: copied there once, and not at every step."""
+    return bump(side, p).to(device, dtype)
+
+
 def tiled_bumps(like: Tensor, words: Tensor, p: float) -> Tensor:
     """A perturbation (A, C, H, W) of bumps side by side, five along the shorter side, each with a random sign.
 
@@ -36,12 +42,11 @@ def tiled_bumps(like: Tensor, words: Tensor, p: float) -> Tensor:
     (row, down), (column, across) = (_tile_of(length, side, like.device) for length in (height, width))
     inside = (row >= 0)[:, None] & (column >= 0)  # (H, W): a rim may be left over
     tile = (row.clamp_min(0)[:, None] * (width // side) + column.clamp_min(0)).flatten()  # (H * W)
-    lying = bump(side, p).to(like)[down[:, None], across] * inside
-    standing = bump(side, p).to(like)[across, down[:, None]] * inside
+    pattern = _bump_for(side, p, like.dtype, like.device)
+    lying, standing = pattern[down[:, None], across] * inside, pattern[across, down[:, None]] * inside
     signs, turns = words[:, : channels * number], words[:, channels * number :]
     sign = 2.0 * heads(signs).to(like.dtype).reshape(count, channels, number)[..., tile] - 1.0
-    pattern = torch.where(heads(turns)[:, None, tile], lying.flatten(), standing.flatten())
-    return (sign * pattern).reshape(like.shape)
+    return (sign * torch.where(heads(turns)[:, None, tile], lying.flatten(), standing.flatten())).reshape(like.shape)
 
 
 def tiles(height: int, width: int) -> int:
@@ -63,7 +68,7 @@ def moved_mass(delta: Tensor, words: Tensor, side: int, eps: float, p: float) ->
     rest = flat.scatter(2, first, 0.0)
     room = _mass(grown, p) + _mass(rest.gather(2, second), p)  # (A, C, 1) each pixel of the union once
     short = (eps**p - _mass(flat, p).sum(1, keepdim=True)).clamp_min(0.0)
-    lying = bump(side, p).to(delta)
+    lying = _bump_for(side, p, delta.dtype, delta.device)
     pattern = torch.where(heads(words[:, 4:5]), lying.flatten(), lying.T.flatten())[:, None]  # (A, 1, side^2)
     sign = 2.0 * heads(words[:, 5:, None]).to(delta.dtype) - 1.0
     shape = sign * pattern + grown / _positive(_mass(grown, p)).pow(1.0 / p)

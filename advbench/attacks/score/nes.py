@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, positive
 from advbench.attacks.score.finite_differences import antithetic
+from advbench.attacks.score.random_search import enough_queries
 from advbench.core.descent import descend
 from advbench.core.draws import Draws
 from advbench.core.gradients import Gradient, frozen
@@ -48,18 +49,19 @@ def nes(
     follow g = decay * g + (1 - decay) * estimate, and a step is halved when the loss is higher than `plateau` - 1 steps
     ago, never below 1/200 of the first. relative_step: length of the first step in units of eps; the paper's 0.01 at
     eps = 0.05. queries: most forward passes of one sample; a step costs 2 * pairs + 1 of them.
-    Raises ConfigError if threat.eps is None, queries or pairs < 1, plateau < 2, decay is not in [0, 1), or sigma or
-    relative_step is not positive.
+    Raises ConfigError if threat.eps is None, pairs < 1, queries do not suffice for a step and a look at its end,
+    plateau < 2, decay is not in [0, 1), or sigma or relative_step is not positive.
     """
     if plateau < 2:
         raise ConfigError(f"plateau must be at least 2, got {plateau}")
     if not 0.0 <= decay < 1.0:
         raise ConfigError(f"decay must be in [0, 1), got {decay}")
-    steps = (at_least_one("queries", queries) - 1) // (2 * at_least_one("pairs", pairs) + 1)
+    step = 2 * at_least_one("pairs", pairs) + 1
+    steps = (enough_queries(queries, step + 1, f"{step} for a step and one for a look at its end") - 1) // step
     size = positive("relative_step", relative_step) * threat.radius
     shape = (pairs, prod(x.shape[1:]))
     estimate = antithetic(
-        lambda rows, step: draws.rows(rows).normal(shape, "directions", step), positive("sigma", sigma), pairs, threat
+        lambda rows, call: draws.rows(rows).normal(shape, "directions", call), positive("sigma", sigma), pairs, threat
     )
     with frozen(model):
         return descend(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import positive
-from advbench.attacks.score.random_search import look_at
+from advbench.attacks.score.random_search import enough_queries, look_at
 from advbench.core.draws import Draws
 from advbench.core.draws_ahead import below
 from advbench.core.gradients import evaluate, frozen
@@ -37,16 +37,16 @@ def one_pixel(
     """x_adv: the best member of a population of sets of floor(eps / C) pixels, each with a place and a colour.
 
     eps counts components here: a whole pixel of an RGB image takes 3, so eps = 3 is one pixel and eps < 3 changes
-    nothing. A child is a + differential_weight * (b - c) of three random members, without crossover, and replaces its
-    parent if the margin is lower (section 3.3). Places start uniform, colours normal about grey, as in the paper.
+    nothing. A child is a + differential_weight * (b - c) of three different random members, without crossover, and
+    replaces its parent if the margin is lower (section 3.3). Places start uniform, colours normal about grey, as in the
+    paper.
     queries: most forward passes of one sample: one for x, `population` for the start and for each generation; the
     default is 100 generations. A sample leaves after the generation in which a member fools the model.
-    Raises ConfigError if threat.eps is None, queries < 1, population < 4 or differential_weight <= 0.
+    Raises ConfigError if threat.eps is None, population < 4, queries <= population or differential_weight <= 0.
     """
     if population < 4:
         raise ConfigError(f"population must be at least 4, a parent and three others, got {population}")
-    if queries < 1:
-        raise ConfigError(f"queries must be at least 1, got {queries}")
+    enough_queries(queries, 1 + population, "one for x and one for each member of the first population")
     positive("differential_weight", differential_weight)
     pixels = min(int(threat.radius) // x.shape[1], prod(x.shape[2:]))
     objective = misclassify(model, y, targeted=targeted, loss=margin_loss)
@@ -83,12 +83,21 @@ def _first(draws: Draws, population: int, pixels: int, x: Tensor) -> Tensor:
 
 
 def _children(members: Tensor, draws: Draws, generation: int, weight: float) -> Tensor:
-    """A child for each member, made of three others; what leaves its range is put back to the range's end."""
+    """A child for each member, made of three different others; what leaves its range goes back to the range's end."""
     count, population = members.shape[:2]
     words = draws.words(3 * population, "parents", generation).reshape(count, population, 3)
-    others = below(population - 1, words) + 1 + torch.arange(population, device=words.device)[:, None]
+    others = _three_of(population - 1, words) + 1 + torch.arange(population, device=words.device)[:, None]
     a, b, c = members[torch.arange(count, device=words.device)[:, None, None], others % population].unbind(2)
     return (a + weight * (b - c)).clamp(0.0, 1.0)
+
+
+def _three_of(limit: int, words: Tensor) -> Tensor:
+    """Three different numbers of 0 .. limit - 1 in random order, from words (..., 3): each such triple as likely."""
+    first, second, third = (below(limit - i, words[..., i]) for i in range(3))
+    second = second + (second >= first)  # the number at this place among those that are left
+    low, high = torch.minimum(first, second), torch.maximum(first, second)
+    third = third + (third >= low)
+    return torch.stack([first, second, third + (third >= high)], -1)
 
 
 def _painted(x: Tensor, members: Tensor, threat: ThreatModel) -> Tensor:

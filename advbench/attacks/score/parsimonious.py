@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one
-from advbench.attacks.score.random_search import look_at
+from advbench.attacks.score.random_search import enough_queries, look_at
 from advbench.core.draws import Draws
 from advbench.core.gradients import evaluate, frozen
 from advbench.core.keep import keep_better, keep_strongest
@@ -40,16 +40,17 @@ def parsimonious(
     so that only the most promising block is asked about again. When all have had their turn, blocks are halved
     (algorithm 3). block: side of the first blocks, in pixels; an eighth of the shorter side if None, about the paper's
     4 of 32. The loss is the margin, or the cross entropy to the target. queries: most forward passes of one sample.
-    Raises ConfigError if threat.eps is None, or queries or block < 1.
+    Raises ConfigError if threat.eps is None, queries < 2 or block < 1.
     """
     floor, ceiling = (x - threat.radius).clamp_min(threat.low), (x + threat.radius).clamp_max(threat.high)
+    enough_queries(queries, 2, "one for x and one for the start")
     side = max(1, round(min(x.shape[2:]) / 8)) if block is None else at_least_one("block", block)
     objective = misclassify(model, y, targeted=targeted, loss=cross_entropy if targeted else margin_loss)
     with frozen(model):
         kept = look_at(x, objective)
         rows = (~kept.reached).nonzero()[:, 0]
         greedy = _Greedy(x, draws, side)
-        for query in range(1, at_least_one("queries", queries)):
+        for query in range(1, queries):
             if not len(rows):
                 break
             up = greedy.propose(rows) if query > 1 else greedy.up[rows]
@@ -78,7 +79,7 @@ class _Greedy:
             blocks = int(cells.max()) + 1
             keys = draws.uniform((blocks,), "order", len(maps))
             maps.append(cells + self.starts[-1])
-            orders.append(keys.argsort(1) + self.starts[-1])
+            orders.append(keys.argsort(dim=1, stable=True) + self.starts[-1])
             self.starts.append(self.starts[-1] + blocks)
             if side == 1:
                 break

@@ -7,7 +7,7 @@ from math import isqrt, sqrt
 import torch
 from torch import Tensor, nn
 
-from advbench.attacks.score.random_search import look_at, random_search
+from advbench.attacks.score.random_search import enough_queries, look_at, random_search
 from advbench.attacks.score.sparse_rs import falling_share
 from advbench.core.draws import Draws
 from advbench.core.draws_ahead import below, heads, words_ahead
@@ -42,8 +42,7 @@ def patch_rs(
     is the margin, or the cross entropy to the target. eps counts components: with less than C x itself comes back.
     Raises ConfigError if threat.eps is None, queries < 2 or alpha_init is not in (0, 1].
     """
-    if queries < 2:
-        raise ConfigError(f"queries must be at least 2, one for x and one for the start, got {queries}")
+    enough_queries(queries, 2, "one for x and one for the start")
     if not 0.0 < alpha_init <= 1.0:
         raise ConfigError(f"alpha_init must be in (0, 1], got {alpha_init}")
     side = min(isqrt(int(threat.radius) // x.shape[1]), *x.shape[2:])
@@ -89,7 +88,9 @@ class _Patch:
 
     def learn(self, kept: Tensor, rows: Tensor) -> None:
         corner, up = self.tried
-        self.corner[rows[kept]], self.up[rows[kept]] = corner[kept], up[kept]
+        # All rows are written, not those that `kept` picks out: a mask makes a GPU wait for its queue.
+        self.corner[rows] = torch.where(kept[:, None], corner, self.corner[rows])
+        self.up[rows] = torch.where(kept[:, None, None, None], up, self.up[rows])
 
     def _shifted(self, words: Tensor, corner: Tensor, up: Tensor, share: float) -> tuple[Tensor, Tensor]:
         reach = max(1, round(share * max(self.x.shape[2:])))

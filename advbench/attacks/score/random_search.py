@@ -11,12 +11,23 @@ from advbench.core.gradients import evaluate
 from advbench.core.keep import Kept, keep_better, keep_strongest, nothing_kept
 from advbench.core.norms import per_sample
 from advbench.core.objectives import Objective
+from advbench.types import ConfigError
 
 Learn = Callable[[Tensor, Tensor], None]  # (was the last candidate kept? (A,) bool, rows (A,))
 Propose = Callable[[Tensor, Tensor, int], Tensor]  # (best so far (A, ...), rows (A,), step) -> candidates (A, ...)
 
 # Asking which samples are done makes a GPU wait for its queue; a few queries too many are cheaper than that.
 _STEPS_BETWEEN_CHECKS = {"cuda": 5}
+
+
+def enough_queries(queries: int, least: int, purpose: str) -> int:
+    """`queries`. Raises ConfigError below `least`, what the first change of x takes: x itself would look robust.
+
+    purpose: what these queries are for, for the message.
+    """
+    if queries < least:
+        raise ConfigError(f"queries must be at least {least}, {purpose}, got {queries}")
+    return queries
 
 
 def random_search(z: Tensor, objective: Objective, *, propose: Propose, steps: int, learn: Learn | None = None) -> Kept:

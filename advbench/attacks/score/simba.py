@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from advbench.attacks.arguments import at_least_one, positive
-from advbench.attacks.score.random_search import random_search
+from advbench.attacks.arguments import positive
+from advbench.attacks.score.random_search import enough_queries, random_search
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.losses import cross_entropy, margin_loss
@@ -44,7 +44,7 @@ def simba(
     the margin (the paper's probability is flat where a model is sure), or the cross entropy to the target. With a
     radius, every point is projected into the ball, which the paper has only through its number of steps.
     queries: most forward passes of one sample, that of x included.
-    Raises ConfigError if queries < 1, step_size <= 0 or `basis` is another word.
+    Raises ConfigError if queries < 2, step_size <= 0 or `basis` is another word.
     """
     if basis not in _BASES:
         raise ConfigError(f"simba: basis must be pixel or dct, got {basis!r}")
@@ -55,7 +55,7 @@ def simba(
             misclassify(model, y, targeted=targeted, loss=cross_entropy if targeted else margin_loss),
             propose=moves.propose,
             learn=moves.learn,
-            steps=at_least_one("queries", queries) - 1,
+            steps=enough_queries(queries, 2, "one for x and one for a first try") - 1,
         ).z
 
 
@@ -68,7 +68,7 @@ class _Moves:
         self.size, self.shape, self.project = size, (channels, height, width), within(threat, x)
         self.down, self.across = make(height).to(x), make(width).to(x)  # a direction is the product of a row of each
         order = draws.uniform((channels, height, width), "order").double() + _band(height, width, bands).to(x.device)
-        self.order = order.flatten(1).argsort(1)  # (B, D)
+        self.order = order.flatten(1).argsort(dim=1, stable=True)  # (B, D)
         self.turn = torch.zeros_like(draws.sample_ids)  # (B,) position in the order
         self.upwards = torch.ones_like(self.turn, dtype=torch.bool)
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from advbench.attacks.score.random_search import look_at, random_search
+from advbench.attacks.score.random_search import enough_queries, look_at, random_search
 from advbench.core.draws import Draws
 from advbench.core.draws_ahead import Ahead, heads, one_of_each_part, words_ahead
 from advbench.core.gradients import attending, frozen
@@ -45,8 +45,7 @@ def sparse_rs(
     the margin, or the cross entropy to the target.
     Raises ConfigError if threat.eps is None, queries < 2, alpha_init is not in (0, 1], or `unit` is another word.
     """
-    if queries < 2:
-        raise ConfigError(f"queries must be at least 2, one for x and one for the start, got {queries}")
+    enough_queries(queries, 2, "one for x and one for the start")
     if not 0.0 < alpha_init <= 1.0:
         raise ConfigError(f"alpha_init must be in (0, 1], got {alpha_init}")
     if unit not in ("component", "pixel"):
@@ -99,7 +98,7 @@ class _Exchange:
         self.x, self.depth, self.size, self.threat = x, depth, size, threat
         self.alpha_init, self.queries = alpha_init, queries
         count = prod(x.shape[1:]) // depth
-        self.order = draws.uniform((count,), "order").argsort(1)  # (B, places)
+        self.order = draws.uniform((count,), "order").argsort(dim=1, stable=True)  # (B, places)
         self.first = draws.words(size * depth, "first ends").reshape(len(x), size, depth)
         self.draws = draws
         self.words: Ahead = words_ahead(draws, 1, "none")
@@ -129,8 +128,11 @@ class _Exchange:
         return self._image(self._at_ends(flat, rows, order.gather(1, self.taken), ends))
 
     def learn(self, kept: Tensor, rows: Tensor) -> None:
-        rows, given, taken = rows[kept, None], self.given[kept], self.taken[kept]
-        self.order[rows, given], self.order[rows, taken] = self.order[rows, taken], self.order[rows, given]
+        # All rows are written, not those that `kept` picks out: a mask makes a GPU wait for its queue.
+        rows, kept = rows[:, None], kept[:, None]
+        given, taken = self.order[rows, self.given], self.order[rows, self.taken]
+        self.order[rows, self.given] = torch.where(kept, taken, given)
+        self.order[rows, self.taken] = torch.where(kept, given, taken)
 
     def _at_ends(self, flat: Tensor, rows: Tensor, places: Tensor, words: Tensor) -> Tensor:
         """flat (A, N, depth) with `places` (A, w) at ends that the words (A, w, depth) choose, moved in any case."""

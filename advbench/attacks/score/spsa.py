@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, positive
 from advbench.attacks.score.finite_differences import antithetic
+from advbench.attacks.score.random_search import enough_queries
 from advbench.core.descent import descend
 from advbench.core.draws import Draws
 from advbench.core.draws_ahead import coins
@@ -41,10 +42,12 @@ def spsa(
     along each (section 4.1). step_size: Adam's, in input units. delta and step_size are the paper's; its batches have
     thousands of directions, which pays only where queries are free. queries: most forward passes of one sample; a step
     costs 2 * pairs + 1 of them.
-    Raises ConfigError if threat.eps is None, queries or pairs < 1, or delta or step_size is not positive.
+    Raises ConfigError if threat.eps is None, pairs < 1, queries do not suffice for a step and a look at its end, or
+    delta or step_size is not positive.
     """
     threat.radius  # noqa: B018
-    steps = (at_least_one("queries", queries) - 1) // (2 * at_least_one("pairs", pairs) + 1)
+    step = 2 * at_least_one("pairs", pairs) + 1
+    steps = (enough_queries(queries, step + 1, f"{step} for a step and one for a look at its end") - 1) // step
     count = pairs * prod(x.shape[1:])
     with frozen(model):
         return descend(
@@ -54,7 +57,7 @@ def spsa(
             steps=steps,
             project=within(threat, x),
             gradient=antithetic(
-                lambda rows, step: coins(draws.rows(rows), count, "directions", step),
+                lambda rows, call: coins(draws.rows(rows), count, "directions", call),
                 positive("delta", delta),
                 pairs,
                 threat,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one
 from advbench.attacks.score.mass_moves import moved_mass, tiled_bumps, tiles
-from advbench.attacks.score.random_search import Propose, look_at, random_search
+from advbench.attacks.score.random_search import Propose, enough_queries, look_at, random_search
 from advbench.core.draws import Draws
 from advbench.core.draws_ahead import below, heads, words_ahead
 from advbench.core.gradients import attending, frozen
@@ -58,8 +58,7 @@ def square(
     same shares of `queries`. The defaults are AutoAttack's (arXiv:2003.01690). restarts: for samples that survived.
     Raises ConfigError if threat.eps is None, queries < 2, restarts < 1, or p_init is not in (0, 1].
     """
-    if queries < 2:
-        raise ConfigError(f"queries must be at least 2, one for x and one for the start, got {queries}")
+    enough_queries(queries, 2, "one for x and one for the start")
     if not 0.0 < p_init <= 1.0:
         raise ConfigError(f"p_init must be in (0, 1], got {p_init}")
     family = _linf if threat.norm == inf else _mass

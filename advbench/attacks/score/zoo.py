@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, positive
-from advbench.attacks.score.random_search import look_at
+from advbench.attacks.score.random_search import enough_queries, look_at
 from advbench.core.draws import Draws
 from advbench.core.draws_ahead import one_of_each_part
 from advbench.core.gradients import evaluate, frozen
@@ -48,15 +48,18 @@ def zoo(
     In the end, and not in the paper, five queries look for a nearer example on the way back to x.
     queries: most forward passes of one sample, shared among search_steps paths; the paper's 9 paths of 3,000 steps take
     7 million. step_size: Adam's, in input units; twice the paper's, for shorter paths.
-    With threat.eps a sample leaves at an example that near. Raises ConfigError if queries, coordinates or search_steps
-    < 1, or c, step_size or probe is not positive.
+    With threat.eps a sample leaves at an example that near. Raises ConfigError if coordinates or search_steps < 1,
+    queries do not suffice for two steps of each path, or c, step_size or probe is not positive.
     """
     for name, value in (("c", c), ("step_size", step_size), ("probe", probe)):
         positive(name, value)
     size = prod(x.shape[1:])
     width = min(at_least_one("coordinates", coordinates), max(1, size))
-    paid = max(0, at_least_one("queries", queries) - 1 - _STEPS_BACK)
-    steps = paid // at_least_one("search_steps", search_steps) // (2 * width + 1)
+    step, other = 2 * width + 1, 1 + _STEPS_BACK
+    # What a step moves is looked at by the next one of its path.
+    least = other + at_least_one("search_steps", search_steps) * 2 * step
+    enough_queries(queries, least, f"{other} for x and the way back and 2 * {step} for two steps of each path")
+    steps = (queries - other) // search_steps // step
     objective = misclassify(model, y, targeted=targeted, loss=margin_loss)
     low, high, weight = (x.new_full((len(x),), value) for value in (0.0, inf, c))
     with frozen(model):
@@ -65,10 +68,10 @@ def zoo(
             path = _Path(x, threat, width, probe, step_size)
             rows = (~near_enough(kept, x, threat)).nonzero()[:, 0]
             found = torch.zeros_like(kept.reached)
-            for step in range(steps):
+            for turn in range(steps):
                 if not len(rows):
                     break
-                words = draws.rows(rows).words(width, f"coordinates {search}", step)
+                words = draws.rows(rows).words(width, f"coordinates {search}", turn)
                 kept, reached = path.take(objective, rows, weight, one_of_each_part(size, width, words), kept)
                 found[rows] |= reached
                 rows = rows[~near_enough(Kept(*(part[rows] for part in kept)), x[rows], threat)]

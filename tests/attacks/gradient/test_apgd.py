@@ -16,8 +16,9 @@ from advbench.attacks.gradient.auto_pgd_loop import checkpoints
 from advbench.core.draws import Draws
 from advbench.core.losses import cross_entropy
 from advbench.core.norms import lengths
+from advbench.core.objectives import misclassify
 from advbench.testing import Linear, linear_problem
-from advbench.types import ConfigError, ThreatModel
+from advbench.types import ConfigError, Evaluation, ThreatModel
 from tests.attacks.small_nets import Counting, Shaky, conv_net, images
 from tests.strategies import seeds, shapes
 
@@ -246,3 +247,36 @@ def test_every_pass_is_counted() -> None:
     assert watch.passes.tolist() == [3 * (1 + 6)] * 4
     with pytest.raises(ConfigError, match="samples must be at least 1"):
         apgd(watch, x, y, ThreatModel(inf, 0.1), draws=draws, samples=0)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(("width", "low"), [(2.0, 0.0), (256.0, 0.0), (4.0, -2.0)])
+def test_it_starts_alike_in_a_box_of_any_width(norm: float, width: float, low: float) -> None:
+    """The first point that is looked at, of images from `low` to `low` + `width`; exactly so without the move."""
+    model = conv_net()
+    x, y, draws = images(model, 6)
+    usual, found = (_first_look(model, x, y, draws, threat) for threat in _boxes(norm, width, low))
+    assert float((usual - x).abs().amax()) > EPS[norm]
+    if low == 0.0:
+        assert torch.equal(found, width * usual)
+    else:
+        torch.testing.assert_close((found - low) / width, usual, atol=1e-6, rtol=0.0)
+
+
+def _boxes(norm: float, width: float, low: float) -> tuple[ThreatModel, ThreatModel]:
+    eps = 4.0 * EPS[norm]
+    return ThreatModel(norm, eps), ThreatModel(norm, width * eps, low, low + width)
+
+
+def _first_look(model: nn.Module, x: Tensor, y: Tensor, draws: Draws, threat: ThreatModel) -> Tensor:
+    """Where APGD starts for the images x in [0, 1], moved to the threat's box, of a model that moves them back."""
+    seen: list[Tensor] = []
+    width = threat.high - threat.low
+
+    def objective(z: Tensor, rows: Tensor) -> Evaluation:
+        seen.append(z.detach().clone())
+        return misclassify(model, y)((z - threat.low) / width, rows)
+
+    x = threat.low + width * x
+    auto_pgd_loop.auto_pgd(x, objective, threat, draws=draws, steps=1, rho=RHO, early_stop=False)
+    return seen[0]

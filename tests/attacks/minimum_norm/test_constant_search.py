@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from math import inf
+from types import ModuleType
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from advbench.attacks.minimum_norm.constant_search import Ran, lead, over_constants, penalised
-from advbench.core.keep import Kept, keep_nearest, nothing_kept
+from advbench.attacks.minimum_norm import carlini_wagner_l2 as carlini_wagner_l2_module
+from advbench.attacks.minimum_norm import ead as ead_module
+from advbench.attacks.minimum_norm.carlini_wagner import carlini_wagner
+from advbench.attacks.minimum_norm.constant_search import Ran, Run, lead, over_constants, penalised
+from advbench.attacks.minimum_norm.ead import ead
+from advbench.core.keep import Keep, Kept, keep_nearest, nothing_kept
 from advbench.types import ThreatModel
+from tests.attacks.small_nets import Counting, conv_net, images
 
 
 def one_by_one(least: float, first: float, searches: int) -> list[float]:
@@ -71,3 +80,34 @@ def test_the_lead_of_the_true_class_is_counted_with_all_logits_negative() -> Non
     assert float(cost.loss) == 5.0
     free = penalised(lambda z, rows: z.new_ones(len(z)), lead(nn.Identity(), y, targeted=True), c)(logits, rows)
     assert float(free.loss) == 1.0  # beyond the goal there is nothing left to gain
+
+
+@pytest.mark.parametrize("steps", [11, 20, 21, 100, 101])
+@pytest.mark.parametrize("module", [carlini_wagner_l2_module, ead_module])
+def test_a_run_with_success_in_its_last_tenth_counts_as_one_whatever_its_length(
+    module: ModuleType, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its last step is one after which samples may leave: 11, 21 and 101 are such lengths."""
+    attack, norm = (ead, 1.0) if module is ead_module else (carlini_wagner, 2.0)
+    model = conv_net()
+    x, y, draws = images(model, 12)
+    counting, ends, tenth = Counting(model, 12), [], max(1, steps // 10)
+    last = steps - 1 - (steps - 2) // tenth * tenth  # steps after those after which samples may leave
+
+    def watched(
+        kept: Kept, x: Tensor, threat: ThreatModel, run: Run, *, searches: int, first: float, keep: Keep
+    ) -> Kept:
+        def noted(rows: Tensor, c: Tensor, nearest: Tensor) -> Ran:
+            ran = run(rows, c, nearest)
+            fooled = torch.stack(counting.predictions[-last:]) != y[rows]
+            ends.append((fooled.any(0), ran.holds[rows]))
+            return ran
+
+        return over_constants(kept, x, threat, noted, searches=searches, first=first, keep=keep)
+
+    monkeypatch.setattr(module, "STALLED", inf)  # nobody leaves: the last pass is the last step of all
+    monkeypatch.setattr(module, "over_constants", watched)
+    attack(counting, x, y, ThreatModel(norm, None), draws=draws, steps=steps, searches=6, step_size=0.05)
+    fooled, holds = (torch.cat(parts) for parts in zip(*ends, strict=True))
+    assert int(fooled.sum()) >= 12
+    assert torch.equal(holds, fooled)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from advbench.attacks.minimum_norm import ddn as module
+from advbench.attacks.minimum_norm.approach import Sight
 from advbench.attacks.minimum_norm.ddn import ddn
 from advbench.core.draws import Draws
 from advbench.testing import Linear, linear_problem
@@ -85,6 +87,30 @@ def test_a_zero_gradient_sends_each_sample_on_a_way_of_its_own() -> None:
     assert torch.equal(x_adv, x)
     assert torch.equal(seen[-1][0], seen[-1][2])
     assert not torch.equal(seen[-1][0], seen[-1][1])
+
+
+def test_a_gradient_that_vanishes_between_two_checks_holds_its_sample_until_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a GPU; and what happens to a sample does not depend on the others."""
+    monkeypatch.setitem(module._STEPS_BETWEEN_CHECKS, "cpu", 5)
+    slope, zero = torch.tensor([3.0, 4.0]), torch.zeros(2)
+    grads = {step: torch.stack([slope if step == 0 else zero, zero, slope]) for step in range(7)}
+    draws, found = Draws(0, torch.arange(3)), []
+    for rows in (torch.arange(3), torch.tensor([0])):
+        directions, known = module._Directions(draws), torch.zeros(len(rows), dtype=torch.bool)
+        for step, grad in grads.items():
+            z = torch.full((len(rows), 1, 1, 2), 0.5)
+            told = torch.zeros(len(rows))
+            sight = Sight(z, z, rows, told, told > 0, grad[rows].reshape(z.shape), told > 0, z, told)
+            direction, known = directions.of(sight, known, step)
+            found.append((step, direction.flatten(1)))
+    whole, alone = found[:7], found[7:]
+    for (step, direction), (_, mine) in zip(whole, alone, strict=True):
+        assert_close(direction[2], slope / 5.0)
+        assert_close(direction[1].norm(), torch.tensor(1.0))
+        assert torch.equal(direction[0], mine[0])
+        assert_close(direction[0].norm(), torch.tensor(0.0 if 0 < step < 5 else 1.0))
 
 
 @given(st.booleans())

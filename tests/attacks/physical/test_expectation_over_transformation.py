@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 import pytest
 import torch
@@ -11,16 +12,18 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from advbench.attacks.gradient.pgd import pgd
+from advbench.attacks.physical import expectation_over_transformation as module
 from advbench.attacks.physical.expectation_over_transformation import expectation_over_transformation as eot
 from advbench.attacks.physical.view_success import straight, view_success
 from advbench.core.draws import Draws
-from advbench.core.objectives import misclassify
+from advbench.core.gradients import Gradient
+from advbench.core.objectives import Objective, misclassify
 from advbench.core.transforms import jitter
 from advbench.core.view_gradient import over_looks
 from advbench.core.views import camera
 from advbench.metrics.rates import wilson
 from advbench.testing import linear_problem
-from advbench.types import ConfigError, ThreatModel
+from advbench.types import ConfigError, Evaluation, ThreatModel
 from tests.attacks.small_nets import Counting, conv_net, images
 from tests.strategies import seeds, shapes
 
@@ -75,8 +78,35 @@ def test_each_look_is_one_pass_and_what_is_wrong_already_costs_one() -> None:
     counting = Counting(model, 4)
     y[0] = (y[0] + 1) % 4
     found = eot(counting, x, y, ThreatModel(inf, 1e-4), draws=draws, steps=3, views=2, samples=2)
-    assert counting.passes.tolist() == [1, *[1 + 3 * (2 + 1) * 2 + 1] * 3]
+    assert counting.passes.tolist() == [1, *[1 + 3 * (2 + 1) * 2] * 3]
     assert torch.equal(found[0], x[0])
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_returned_is_the_last_iterate_that_fooled_in_every_look(
+    targeted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = conv_net()
+    x, y, draws = images(model, 32)
+    y = (y + 1) % 4 if targeted else y
+    best, passed = x.clone(), torch.zeros(32, dtype=torch.bool)
+
+    def watched(*given: Any, **options: Any) -> Gradient:
+        mean = over_looks(*given, **options)
+
+        def gradient(objective: Objective, z: Tensor, rows: Tensor) -> tuple[Evaluation, Tensor]:
+            evaluation, grad = mean(objective, z, rows)
+            best[rows[evaluation.reached]] = z[evaluation.reached]
+            passed[rows] |= evaluation.reached
+            return evaluation, grad
+
+        return gradient
+
+    monkeypatch.setattr(module, "over_looks", watched)
+    found = eot(model, x, y, ThreatModel(inf, 0.15), draws=draws, targeted=targeted, steps=12, views=2)
+    assert 4 <= int(passed.sum()) < 32
+    assert torch.equal(found[passed], best[passed])
+    assert bool((found[~passed] != x[~passed]).flatten(1).any(1).all())
 
 
 def test_the_gradient_is_the_mean_over_the_looks() -> None:

@@ -125,7 +125,7 @@ def test_small_linear_problems_fall(seed: int, targeted: bool, norm: float) -> N
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"queries": 0}, "queries must be at least 1"),
+        ({"queries": 0}, "queries must be at least 4, "),
         ({"tile": 0}, "tile must be at least 1"),
         ({"probe": 0.0}, "probe must be positive"),
         ({"exploration": -1.0}, "exploration must be positive"),

@@ -133,7 +133,7 @@ def test_small_linear_problems_fall_near_the_closest_point(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"queries": 0}, "queries must be at least 1"),
+        ({"queries": 0, "pairs": 25}, "queries must be at least 52, 51 for a step and one for a look"),
         ({"pairs": 0}, "pairs must be at least 1"),
         ({"sigma": 0.0, "delta": 0.0}, "must be positive"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from math import inf
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advbench.attacks.score.one_pixel import _children, _painted, one_pixel
+from advbench.attacks.score.one_pixel import _children, _painted, _three_of, one_pixel
 from advbench.core.draws import Draws
 from advbench.types import ConfigError, ThreatModel
 from tests.attacks.small_nets import Counting, conv_net, images
@@ -31,7 +32,7 @@ def test_members_are_painted_as_they_say(seed: int, channels: int, pixels: int) 
 
 
 @given(seeds())
-def test_children_are_made_of_three_others(seed: int) -> None:
+def test_children_are_made_of_three_different_others(seed: int) -> None:
     members = torch.rand(2, 4, 1, 3, generator=torch.Generator().manual_seed(seed))
     children = _children(members, Draws(seed, torch.arange(2)), 1, 0.5)
     for i in range(2):
@@ -39,11 +40,18 @@ def test_children_are_made_of_three_others(seed: int) -> None:
             others = [k for k in range(4) if k != j]
             possible = [
                 (members[i, a] + 0.5 * (members[i, b] - members[i, c])).clamp(0.0, 1.0)
-                for a in others
-                for b in others
-                for c in others
+                for a, b, c in permutations(others)
             ]
             assert min(float((children[i, j] - each).abs().max()) for each in possible) < 1e-6
+
+
+def test_every_triple_of_different_others_is_as_likely() -> None:
+    words = Draws(0, torch.arange(1)).words(3 * 60_000, "test").reshape(-1, 3)
+    found = _three_of(4, words) @ torch.tensor([16, 4, 1])
+    counts = torch.bincount(found, minlength=64)
+    expected = torch.tensor([16 * a + 4 * b + c for a, b, c in permutations(range(4), 3)])
+    assert int(counts[expected].sum()) == 60_000
+    assert bool((counts[expected] - 2500).abs().lt(250).all())  # five standard deviations
 
 
 @pytest.mark.slow
@@ -90,7 +98,7 @@ def test_a_radius_below_one_pixel_changes_nothing() -> None:
     ("threat", "options", "message"),
     [
         (ThreatModel(0, None), {}, "needs a radius"),
-        (ThreatModel(0, 1), {"queries": 0}, "queries must be at least 1"),
+        (ThreatModel(0, 1), {"queries": 0}, "queries must be at least 401, "),
         (ThreatModel(0, 1), {"population": 3}, "population must be at least 4"),
         (ThreatModel(0, 1), {"differential_weight": inf * 0}, "differential_weight must be positive"),
     ],

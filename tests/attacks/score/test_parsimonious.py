@@ -113,7 +113,7 @@ def test_queries_are_never_more_than_allowed_and_find_more() -> None:
     ("threat", "options", "message"),
     [
         (ThreatModel(inf, None), {}, "needs a radius"),
-        (ThreatModel(inf, 0.1), {"queries": 0}, "queries must be at least 1"),
+        (ThreatModel(inf, 0.1), {"queries": 0}, "queries must be at least 2, "),
         (ThreatModel(inf, 0.1), {"block": 0}, "block must be at least 1"),
     ],
 )

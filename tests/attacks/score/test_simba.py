@@ -101,7 +101,7 @@ def test_queries_are_never_more_than_allowed_and_find_more(norm: float, basis: s
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"queries": 0}, "queries must be at least 1"),
+        ({"queries": 0}, "queries must be at least 2, "),
         ({"step_size": 0.0}, "step_size must be positive"),
         ({"basis": "wavelet"}, "basis must be pixel or dct"),
     ],

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from advbench.attacks.score import mass_moves
 from advbench.attacks.score.mass_moves import bump, moved_mass, tiled_bumps, tiles
 from advbench.attacks.score.square import _share, square
 from advbench.core.draws import Draws
@@ -145,6 +146,17 @@ def test_a_bump_of_three_by_three() -> None:
     shape = torch.tensor([[0.25, 1.25, 0.25], [-0.25, -0.25, -0.25], [-0.25, -1.25, -0.25]], dtype=torch.float64)
     assert torch.allclose(bump(3, 2.0), shape / shape.square().sum().sqrt())
     assert torch.allclose(bump(3, 1.0), shape / 4.25)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_bump_is_copied_to_where_it_is_used_once(dtype: torch.dtype) -> None:
+    mass_moves._bump_for.cache_clear()
+    delta, words = torch.zeros(2, 1, 9, 9, dtype=dtype), Draws(0, torch.arange(2)).words(6, "test")
+    first = moved_mass(delta, words, 5, 1.0, 2.0)
+    assert mass_moves._bump_for.cache_info().misses == 1
+    assert torch.equal(moved_mass(delta, words, 5, 1.0, 2.0), first)
+    assert mass_moves._bump_for(5, 2.0, dtype, delta.device).dtype == dtype
+    assert mass_moves._bump_for.cache_info().misses == 1
 
 
 def test_the_start_is_five_by_five_bumps_in_the_middle() -> None:

@@ -96,7 +96,7 @@ def test_more_queries_find_nearer_examples() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"queries": 0}, "queries must be at least 1"),
+        ({"queries": 0}, "queries must be at least 152, "),
         ({"coordinates": 0}, "coordinates must be at least 1"),
         ({"search_steps": 0}, "search_steps must be at least 1"),
         ({"c": 0.0}, "c must be positive"),
