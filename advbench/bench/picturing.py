@@ -15,7 +15,7 @@ from advbench.core.journal import phase
 from advbench.core.targets import parse_target
 from advbench.models.target_layers import check_layers
 from advbench.registry import SYNTHESES, Entry, SynthesisInfo, nearest
-from advbench.synthesis.picture import fitting_pictures
+from advbench.synthesis.picture import check_steps, fitting_pictures
 from advbench.synthesis.visualize.generator import Generator, train_generator
 from advbench.types import ConfigError, Json
 
@@ -122,6 +122,7 @@ def arguments_of(entry: Entry[SynthesisInfo], materials: Materials, params: Mapp
                 f"{entry.name} has no parameter {name!r}; {nearest(name, settable)}It has: {', '.join(settable)}"
             )
         found[name] = given(entry.name, own[name], value)
+    check_steps(entry, found)
     return found
 
 

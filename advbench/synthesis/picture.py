@@ -44,6 +44,7 @@ def picture(
     entry = SYNTHESES[method]
     given, params = _placed(entry, model, args, params)
     check_parameters(entry, params)
+    check_steps(entry, params)
     check_seed(seed)
     check_value("count", count, int)
     check_count("count", count)
@@ -53,6 +54,14 @@ def picture(
         made = entry.function(model, *given.values(), draws=Draws(seed, ids), **params)
     assert isinstance(made, Tensor)
     return made
+
+
+def check_steps(entry: Entry[SynthesisInfo], params: Mapping[str, object]) -> None:
+    """Raise ConfigError for fewer steps than one: what a method starts from is no picture by that method."""
+    steps = params.get("steps")
+    for count in steps if isinstance(steps, list | tuple) else [steps]:
+        if isinstance(count, int) and count < 1:
+            raise ConfigError(f"{entry.name}: steps must be at least 1, got {count}")
 
 
 # By whether a shape was given.

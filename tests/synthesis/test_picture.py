@@ -67,6 +67,13 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
             {"steps": 2.5},
             "visualize: steps must be an integer or None, got 2.5",
         ),
+        (("visualize", pooled_net(), "class:1"), {"steps": 0}, "visualize: steps must be at least 1, got 0"),
+        (("dream", pooled_net(), torch.rand(1, 3, 12, 12)), {"steps": -1}, "dream: steps must be at least 1, got -1"),
+        (
+            ("style", pooled_net(), torch.rand(1, 3, 12, 12), [torch.rand(1, 3, 12, 12)]),
+            {"steps": [5, 0]},
+            "style: steps must be at least 1, got 0",
+        ),
         (("visualize", pooled_net(), "class:1"), {"shape": 8}, "visualize: shape must be a list of an integer"),
         (
             ("visualize", pooled_net(), "class:1"),
