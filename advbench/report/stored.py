@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -58,7 +58,7 @@ class Identity:
 
 @dataclass(frozen=True, eq=False)
 class StoredCell:
-    """A finished cell with its rows."""
+    """A finished cell with its rows. model: what is attacked, as in the cell's key."""
 
     id: Identity
     folder: Path
@@ -69,6 +69,7 @@ class StoredCell:
     params: Mapping[str, Json]
     provenance: Mapping[str, Json]
     transfer: Mapping[str, Json]
+    model: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -196,6 +197,7 @@ def _read_cell(identity: Identity, folder: Path) -> StoredCell:
         params=dict(attack.get("params") or {}),
         provenance=dict(record.get("provenance") or {}),
         transfer=dict(record.get("substitute") or {}),
+        model=dict(record["spec"].get("model") or {}),
     )
 
 
