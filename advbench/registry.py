@@ -13,7 +13,6 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from types import ModuleType
 from typing import Generic, Literal, TypeVar
 
 from advbench.types import ConfigError
@@ -170,8 +169,9 @@ class Registry(Generic[Info]):
         if self._loaded:
             return
         self._loaded = True
-        for module in _modules_of(importlib.import_module(self.package)):
-            importlib.import_module(module)
+        package = importlib.import_module(self.package)
+        for module in pkgutil.walk_packages(package.__path__, f"{self.package}."):
+            importlib.import_module(module.name)
         for point in entry_points(group=self.package):
             point.load()
 
@@ -224,13 +224,11 @@ def plural(kind: str) -> str:
 
 def nearest(name: str, names: list[str]) -> str:
     """ "did you mean 'pgd'? " for the closest of `names`, or "" if none is close."""
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}? " if close else ""
-
-
-def _modules_of(package: ModuleType) -> Iterator[str]:
-    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        yield module.name
+    spelt = {known.lower(): known for known in names}
+    close = difflib.get_close_matches(name.lower(), spelt, n=len(names) + 1, cutoff=0.5)
+    # The same letters in another order are a nearer miss than one letter more or less.
+    close.sort(key=lambda word: sorted(word) != sorted(name.lower()))
+    return f"did you mean {spelt[close[0]]!r}? " if close else ""
 
 
 ATTACKS: Registry[AttackInfo] = Registry("attack", "advbench.attacks")

@@ -36,6 +36,17 @@ class StoreError(OSError):
         return str(self.strerror)
 
 
+class UnreadableError(ValueError):
+    """A stored file is damaged: truncated, empty, or something else than its name says."""
+
+    def __init__(self, path: Path, reason: object) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, " ".join(str(reason).split())
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be read: {self.reason}"
+
+
 def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a new file beside `path`, then put it in the place of `path` in one step.
 
@@ -156,11 +167,11 @@ def write_json(path: Path, value: Json) -> None:
 
 
 def read_json(path: Path) -> Json:
-    """What `write_json` stored. Raises ValueError naming the file if it is no JSON."""
+    """What `write_json` stored. Raises UnreadableError if it is no JSON."""
     try:
         value: Json = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+        raise UnreadableError(path, f"it is not JSON: {error}") from None
     return value
 
 
@@ -175,16 +186,16 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """What `write_table` stored. Raises ValueError naming the file if it is no parquet file."""
+    """What `write_table` stored. Raises UnreadableError if it is no parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        # Through an open file: a name with special characters is a path here, never a URL or a data set.
-        with path.open("rb") as file:
+    # Through an open file: a name with special characters is a path here, never a URL or a data set.
+    with path.open("rb") as file:
+        try:
             table: pd.DataFrame = pq.read_table(file).to_pandas()
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a readable parquet file: {error}") from None
+        except (pa.ArrowException, ValueError, OSError) as error:  # of damage inside the file, Arrow raises any
+            raise UnreadableError(path, f"it is no whole parquet file: {error}") from None
     return table
 
 
@@ -197,14 +208,14 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """What `write_tensors` stored, on the CPU. Raises ValueError naming the file if it is no safetensors file."""
+    """What `write_tensors` stored, on the CPU. Raises UnreadableError if it is no safetensors file."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
         tensors: dict[str, torch.Tensor] = load(path.read_bytes())
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
+        raise UnreadableError(path, f"it is no whole safetensors file: {error}") from None
     return tensors
 
 

@@ -24,6 +24,7 @@ FLOORS = {
     5: {"bench"},
     6: {"report"},
     7: {"", "cli"},
+    8: {"__main__"},
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 NEIGHBOURS = {("registry", "types"), ("cli", "")}  # (who, whom): the only imports along a floor

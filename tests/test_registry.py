@@ -82,6 +82,16 @@ def test_an_unknown_name_is_answered_with_a_near_one(plant: Registry[AttackInfo]
     assert nearest("pgdd", ["fgsm", "pgd"]) == "did you mean 'pgd'? "
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("PGD", "pgd"), ("pdg", "pgd"), ("Auto", "auto"), ("ifgsm", "fgsm")])
+def test_case_and_letters_in_another_order_are_near_misses(typed: str, meant: str) -> None:
+    assert nearest(typed, ATTACKS.names()) == f"did you mean {meant!r}? "
+
+
+def test_names_are_given_back_as_they_are_spelt() -> None:
+    assert nearest("resnet18@imagenet1k_v1", ["resnet18@IMAGENET1K_V1"]) == "did you mean 'resnet18@IMAGENET1K_V1'? "
+    assert nearest("pgd", []) == ""
+
+
 def test_a_name_taken_by_another_module_is_refused_and_a_reload_is_not(plant: Registry[AttackInfo]) -> None:
     first = plant["near"].function
 

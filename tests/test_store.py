@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from advbench.store import (
     StoreError,
+    UnreadableError,
     atomic_write,
     check_room,
     file_hash,
@@ -195,8 +196,23 @@ def test_reading_something_else_names_the_file(
     tmp_path: Path, name: str, read: Callable[[Path], object], content: bytes
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(UnreadableError, match=f"{name} cannot be read: ") as raised:
         read(tmp_path / name)
+    assert "\n" not in str(raised.value)
+    arrived = pickle.loads(pickle.dumps(raised.value))
+    assert (type(arrived), str(arrived)) == (UnreadableError, str(raised.value))
+
+
+@pytest.mark.parametrize("place", range(0, 700, 7))
+def test_a_table_with_a_wrong_byte_is_read_or_refused_by_one_error(tmp_path: Path, place: int) -> None:
+    """Arrow has an error of its own for each part of a file that may be damaged."""
+    path = tmp_path / "t.parquet"
+    write_table(path, pd.DataFrame({"a": range(40), "b": [f"x{i}" for i in range(40)]}))
+    content = bytearray(path.read_bytes())
+    content[-(place % len(content)) - 1] ^= 0xB2
+    path.write_bytes(content)
+    with suppress(UnreadableError):
+        read_table(path)
 
 
 def test_json_is_plain_ascii_text(tmp_path: Path) -> None:

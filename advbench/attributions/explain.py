@@ -12,6 +12,7 @@ from advbench.core.draws import Draws
 from advbench.core.targets import Explained, Target, parse_target
 from advbench.models.check import check_images
 from advbench.models.refusal import naming_refusals
+from advbench.models.target_layers import check_layers
 from advbench.registry import ATTRIBUTIONS
 from advbench.types import ConfigError
 
@@ -42,6 +43,8 @@ def explain(
     draws = Draws(seed, sample_numbers(sample_ids, len(x)).to(x.device))
     target = explained(ordinary(y) if isinstance(y, Tensor) else y, x)
     with naming_refusals(model, x, logits=isinstance(target, Tensor)):
+        if isinstance(target, Target):
+            check_layers(model, target)
         heat = entry.function(model, x, target, draws=draws, **params)
     assert isinstance(heat, Tensor)
     return heat

@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import filelock
 import pandas as pd
 import torch
 
 from advbench.store import (
+    UnreadableError,
     file_hash,
     read_json,
     read_table,
@@ -30,6 +31,7 @@ from advbench.types import Json, Outcomes
 CELL, FAILURE, LOG, CHUNKS = "cell.json", "failure.json", "log.txt", "chunks"
 TABLE, EXAMPLES, GALLERY = "samples.parquet", "examples.safetensors", "gallery.safetensors"
 EXPLANATIONS = "explanations.parquet"  # only where the matrix asks for explanations
+REPAIR = "delete the folder of the cell, and the next run makes it again"
 
 
 class BusyError(Exception):
@@ -65,6 +67,21 @@ def folder_name(slug: str, key: str) -> str:
 def is_done(folder: Path) -> bool:
     """Is the cell's result complete?"""
     return (folder / CELL).is_file()
+
+
+def read_record(folder: Path) -> Mapping[str, Json]:
+    """What `commit` stored in `cell.json`. Raises UnreadableError if that is damaged."""
+    record = read_json(folder / CELL)
+    if isinstance(record, dict):
+        summary = record.get("summary")
+        if isinstance(summary, list) and all(isinstance(row, dict) for row in summary):
+            return record
+    raise UnreadableError(folder / CELL, "it is no record of a cell")
+
+
+def summary_of(record: Mapping[str, Json]) -> tuple[Mapping[str, Json], ...]:
+    """The rows of the record, one per eps."""
+    return tuple(cast("list[Mapping[str, Json]]", record["summary"]))
 
 
 @contextlib.contextmanager

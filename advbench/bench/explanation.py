@@ -19,6 +19,7 @@ from advbench.core.default_layer import default_layer
 from advbench.core.draws import Draws
 from advbench.core.targets import Target, as_target
 from advbench.metrics.randomisation import forget, layers_from_the_top
+from advbench.models.target_layers import check_layers
 from advbench.registry import ATTRIBUTIONS, AttributionInfo, Entry, nearest
 from advbench.types import ConfigError, Json
 
@@ -163,6 +164,7 @@ def with_layers(question: Question) -> Question:
         # A transformer's methods read all of its blocks, and `cam` the layer before the mean: nothing is chosen there.
         chooses = own is not None and own.default is None and method.entry.info.needs in ("maps", "relu")
         if chooses and method.params.get("layer") is None:
+            check_layers(question.nets[method.net], target)
             layer = default_layer(question.nets[method.net], question.x[:1], target)
             settled.append(replace(method, params={**method.params, "layer": layer}))
         else:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from advbench.bench.cell_folder import CELL, TABLE
+from advbench.bench.cell_folder import TABLE, read_record, summary_of
 from advbench.bench.status import CellState, cell_states, matrix_folders
 from advbench.bench.summary import COLUMNS, LATER, blank, summarise
-from advbench.store import read_json, read_table
+from advbench.store import UnreadableError, read_table
 from advbench.types import ConfigError, Json
 
 Row = Mapping[str, Json]
@@ -40,6 +40,7 @@ def export(path: Path, form: str) -> bytes:
 def rows_under(path: Path) -> list[Row]:
     """A row of `summary.COLUMNS` per (cell, eps), in the order of the matrix; cells without a result are empty.
 
+    So are those whose files cannot be read, with the status damaged.
     The row of a minimum-norm attack without radii has a median distance and no robust accuracy. Of results that were
     stored before a column existed, it is computed from their samples.
     """
@@ -50,12 +51,20 @@ def rows_under(path: Path) -> list[Row]:
 def _rows(state: CellState) -> Sequence[Row]:
     if state.status != "done":
         return blank(state.labels, state.eps, state.status)
-    record = cast("Mapping[str, Sequence[Row]]", read_json(state.folder / CELL))
-    summary = record["summary"]
-    if any(name not in row for row in summary for name in LATER):
-        seconds = cast("float", record["seconds"])
-        summary = summarise(read_table(state.folder / TABLE), labels=state.labels, eps=state.eps, seconds=seconds)
+    try:
+        summary = _summary(state)
+    except (UnreadableError, FileNotFoundError):
+        return blank(state.labels, state.eps, "damaged")
     return [row if row["eps"] is not None else {**row, **dict.fromkeys(AT_RADIUS)} for row in summary]
+
+
+def _summary(state: CellState) -> Sequence[Row]:
+    record = read_record(state.folder)
+    summary = summary_of(record)
+    if all(name in row for row in summary for name in LATER):
+        return summary
+    table, seconds = read_table(state.folder / TABLE), cast("float", record["seconds"])
+    return summarise(table, labels=state.labels, eps=state.eps, seconds=seconds)
 
 
 def to_csv(rows: Sequence[Row]) -> bytes:

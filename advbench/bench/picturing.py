@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from advbench.bench.given import given
-from advbench.core.activations import module_named
 from advbench.core.draws import Draws
 from advbench.core.journal import phase
 from advbench.core.targets import parse_target
+from advbench.models.target_layers import check_layers
 from advbench.registry import SYNTHESES, Entry, SynthesisInfo, nearest
-from advbench.synthesis.picture import fitting_pictures
+from advbench.synthesis.picture import check_steps, fitting_pictures
 from advbench.synthesis.visualize.generator import Generator, train_generator
 from advbench.types import ConfigError, Json
 
@@ -122,6 +122,7 @@ def arguments_of(entry: Entry[SynthesisInfo], materials: Materials, params: Mapp
                 f"{entry.name} has no parameter {name!r}; {nearest(name, settable)}It has: {', '.join(settable)}"
             )
         found[name] = given(entry.name, own[name], value)
+    check_steps(entry, found)
     return found
 
 
@@ -141,9 +142,9 @@ def _fitted(name: str, value: object, parameter: inspect.Parameter) -> object:
 
 def _check_target(text: str, model: nn.Module | None) -> None:
     """Raises ConfigError for a target that is none, or that names a layer which the model has not."""
-    for layer in parse_target(text).layers:
-        if model is not None:
-            module_named(model, layer)
+    target = parse_target(text)
+    if model is not None:
+        check_layers(model, target)
 
 
 def _refuse_unused(entry: Entry[SynthesisInfo], materials: Materials, used: set[str]) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
-from advbench.bench.cell_folder import CELL
+from advbench.bench.cell_folder import CELL, read_record, summary_of
 from advbench.bench.export import distance_text, printable
 from advbench.bench.run_cell import Finished
 from advbench.bench.summary import NOTES
 from advbench.metrics.blind import ADVICE
-from advbench.store import read_json
+from advbench.store import UnreadableError
 from advbench.types import Json
 
 
@@ -59,10 +58,9 @@ def name_of(labels: Mapping[str, str], *, nearest: bool = False) -> str:
 def stored_notes(folder: Path) -> list[str]:
     """What to beware of in the finished cell stored in `folder`; or that its record is damaged."""
     try:
-        record = cast("Mapping[str, Sequence[Mapping[str, Json]]]", read_json(folder / CELL))
-        return notes_of(record["summary"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return [f"{CELL} cannot be read: {error}"]
+        return notes_of(summary_of(read_record(folder)))
+    except UnreadableError as error:
+        return [f"{CELL} cannot be read: {error.reason}"]
 
 
 def _shares(summary: Sequence[Mapping[str, Json]]) -> str:

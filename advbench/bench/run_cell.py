@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from advbench.bench import interrupts
 from advbench.bench.cell_folder import (
-    CELL,
+    REPAIR,
     BusyError,
     Cut,
     chunks_done,
@@ -28,6 +28,8 @@ from advbench.bench.cell_folder import (
     open_chunks,
     pin,
     read_chunks,
+    read_record,
+    summary_of,
     tidy,
     write_chunk,
     write_failure,
@@ -44,7 +46,7 @@ from advbench.bench.summary import summarise
 from advbench.models.check import check_model
 from advbench.models.predict import exact_float32
 from advbench.models.prepare import Precision, prepare
-from advbench.store import StoreError, read_json
+from advbench.store import StoreError, UnreadableError
 from advbench.types import Json, Outcomes, ThreatModel
 
 
@@ -76,6 +78,9 @@ def run_cell(job: Job, *, place: Place) -> Finished:
         return Finished(folder, job.labels, "busy")
     except StoreError:
         raise
+    except UnreadableError as error:
+        # Its own chunks, or else a list of samples, weights: another folder's.
+        return fail(job, place, f"{error}; {REPAIR}" if folder in error.path.parents else str(error))
     except Exception as error:
         return fail(job, place, f"{type(error).__name__}: {error}", traceback.format_exc())
 
@@ -87,10 +92,14 @@ def fail(job: Job, place: Place, error: str, trace: str = "") -> Finished:
 
 
 def stored(job: Job, place: Place) -> Finished:
-    """The cell that the folder holds already."""
-    tidy(place.of(job))
-    record = cast("Mapping[str, list[Mapping[str, Json]]]", read_json(place.of(job) / CELL))
-    return Finished(place.of(job), job.labels, "stored", tuple(record["summary"]))
+    """The cell that the folder holds already; failed if its record is damaged, and then nothing in it is touched."""
+    folder = place.of(job)
+    try:
+        record = read_record(folder)
+    except UnreadableError as error:
+        return Finished(folder, job.labels, "failed", error=f"{error}; {REPAIR}")
+    tidy(folder)
+    return Finished(folder, job.labels, "stored", summary_of(record))
 
 
 def _compute(job: Job, folder: Path, place: Place) -> Finished:

@@ -160,14 +160,18 @@ def _write_plan(plan: Plan, place: Place) -> None:
 
 def _run_jobs(jobs: Sequence[Job], place: Place, engine: Engine, bars: bool) -> Iterator[Finished]:
     """Every job as it ends; first those that are stored already, then those whose model could not be had."""
-    todo = []
+    todo, whole = [], 0
     for job in jobs:
-        if is_done(place.of(job)):
-            yield stored(job, place)
-        else:
+        if not is_done(place.of(job)):
             todo.append(job)
-    if len(todo) < len(jobs):
-        _tell(f"{len(jobs) - len(todo)} of {len(jobs)} cells are stored already")
+            continue
+        found = stored(job, place)
+        whole += found.status == "stored"
+        if found.status == "failed":
+            _tell(ended_line(found))
+        yield found
+    if whole:
+        _tell(f"{whole} of {len(jobs)} cells are stored already")
     with tqdm(total=len(todo), unit="cell", disable=not bars) as bar:
         for finished in _compute(todo, place, engine):
             _tell(ended_line(finished))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from advbench.bench.cell_folder import CHUNKS, FAILURE, BusyError, chunks_done, is_done, locked
-from advbench.store import read_json
+from advbench.bench.cell_folder import CHUNKS, FAILURE, BusyError, chunks_done, is_done, locked, read_record
+from advbench.store import UnreadableError, read_json
 from advbench.types import ConfigError, Json
 
 MATRIX = "matrix.json"
@@ -16,14 +16,17 @@ MATRIX = "matrix.json"
 
 @dataclass(frozen=True)
 class CellState:
-    """One cell of a stored matrix. detail: why it failed or was skipped, how many chunks are stored, or ""."""
+    """One cell of a stored matrix. detail: why it failed, is damaged or was skipped, or how many chunks are stored.
+
+    damaged: there is a result, whose `cell.json` cannot be read; the runner leaves it alone.
+    """
 
     key: str
     folder: Path
     labels: Mapping[str, str]
     kind: str
     eps: tuple[str, ...] | None
-    status: Literal["done", "failed", "running", "missing", "skipped"]
+    status: Literal["done", "damaged", "failed", "running", "missing", "skipped"]
     detail: str = ""
 
 
@@ -36,13 +39,22 @@ def matrix_folders(path: Path) -> list[Path]:
 
 
 def cell_states(folder: Path) -> list[CellState]:
-    """Every cell of the matrix stored in `folder`, in its order, then the skips. Raises ValueError if torn by hand."""
-    stored = cast("Mapping[str, list[Mapping[str, Json]]]", read_json(folder / MATRIX))
-    cells = [_cell_state(folder, entry) for entry in stored["cells"]]
-    skips = [
-        CellState("", folder, cast("Mapping[str, str]", skip["labels"]), "skip", None, "skipped", str(skip["reason"]))
-        for skip in stored["skips"]
-    ]
+    """Every cell of the matrix stored in `folder`, in its order, then the skips.
+
+    Raises UnreadableError if the plan is damaged.
+    """
+    path = folder / MATRIX
+    try:
+        stored = cast("Mapping[str, list[Mapping[str, Json]]]", read_json(path))
+        cells = [_cell_state(folder, entry) for entry in stored["cells"]]
+        skips = [
+            CellState(
+                "", folder, cast("Mapping[str, str]", skip["labels"]), "skip", None, "skipped", str(skip["reason"])
+            )
+            for skip in stored["skips"]
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UnreadableError(path, f"it is no plan of a matrix ({type(error).__name__}: {error})") from None
     return cells + skips
 
 
@@ -61,29 +73,43 @@ def _cell_state(results: Path, entry: Mapping[str, Json]) -> CellState:
     )
 
 
-def _progress(folder: Path) -> tuple[Literal["done", "failed", "running", "missing"], str]:
+def _progress(folder: Path) -> tuple[Literal["done", "damaged", "failed", "running", "missing"], str]:
     if is_done(folder):
+        try:
+            read_record(folder)
+        except UnreadableError as error:
+            return "damaged", str(error)
         return "done", ""
     chunks = _chunks(folder)
     if _is_locked(folder):
         return "running", chunks
     if (folder / FAILURE).is_file():
-        note = read_json(folder / FAILURE)
-        return "failed", str(note["error"]) if isinstance(note, dict) else ""
+        return "failed", _failure(folder / FAILURE)
     return "missing", chunks
+
+
+def _failure(path: Path) -> str:
+    """The error that is noted there."""
+    try:
+        note = read_json(path)
+    except UnreadableError as error:
+        return str(error)
+    return str(note.get("error", "")) if isinstance(note, dict) else ""
 
 
 def _chunks(folder: Path) -> str:
     """ "3 of 10 chunks", or "" before the first."""
     path = folder / CHUNKS / "cut.json"
-    cut = read_json(path) if path.is_file() else None
+    try:
+        cut = read_json(path) if path.is_file() else None
+    except UnreadableError as error:
+        return str(error)
     done = len(chunks_done(folder))
-    if not isinstance(cut, dict) or not done:
-        return ""
-    samples, size = cut["samples"], cut["chunk"]
-    assert isinstance(samples, int)
-    assert isinstance(size, int)
-    return f"{done} of {-(-samples // size)} chunks"
+    match cut:
+        case {"samples": int(samples), "chunk": int(size)} if done:
+            return f"{done} of {-(-samples // size)} chunks"
+        case _:
+            return ""
 
 
 def _is_locked(folder: Path) -> bool:

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from advbench.bench.cell_folder import CELL, EXAMPLES, TABLE, is_example
+from advbench.bench.cell_folder import CELL, EXAMPLES, TABLE, is_example, read_record
 from advbench.bench.config import load_matrix
 from advbench.bench.jobs import Job
 from advbench.bench.judge import Verdict, judge
@@ -22,7 +22,7 @@ from advbench.bench.recipes import WEIGHTS, model_folder
 from advbench.bench.stage import Place, load_model_of, load_samples_of
 from advbench.bench.status import MATRIX, cell_states, matrix_folders
 from advbench.bench.summary import LATER, NOTES, summarise
-from advbench.store import file_hash, read_json, read_table, read_tensors
+from advbench.store import UnreadableError, file_hash, read_json, read_table, read_tensors
 from advbench.types import ConfigError, Json, Outcomes, ThreatModel, content_key, norm_name
 
 # What another batch size or another machine may change in a distance or a margin.
@@ -43,10 +43,11 @@ def verify(path: Path, *, device: str = "cpu", allow_code: bool = False) -> Iter
     Examples are judged anew by the model if the matrix file and the weights are still there; nothing is trained.
     """
     for folder in matrix_folders(path):
+        states = cell_states(folder)
         jobs, why_not = _jobs(folder, allow_code)
         place = Place(folder.parent, folder, device)
-        for state in cell_states(folder):
-            if state.status != "done":
+        for state in states:
+            if state.status not in ("done", "damaged"):
                 continue
             problems = list(_contents(state.folder))
             yield from (Finding(state.folder, problem, True) for problem in problems)
@@ -61,22 +62,34 @@ def verify(path: Path, *, device: str = "cpu", allow_code: bool = False) -> Iter
 
 
 def _contents(folder: Path) -> Iterator[str]:
-    """What is wrong with the files by themselves."""
+    """What is wrong with the files by themselves. What is not the file that was stored is not looked into as well."""
     try:
-        record = cast("Mapping[str, Json]", read_json(folder / CELL))
-        files = cast("Mapping[str, str]", record["files"])
-        for name, expected in files.items():
-            if not (folder / name).is_file():
-                yield f"{name} is missing"
-            elif file_hash(folder / name) != expected:
-                yield f"{name} is not the file that was stored"
+        record = read_record(folder)
+        changed = _changed(folder, cast("Mapping[str, str]", record["files"]))
+        yield from (f"{name} {problem}" for name, problem in changed.items())
         if content_key(record["spec"]) != record["key"] or str(record["key"])[:8] != folder.name[-8:]:
             yield f"{CELL}: the key does not belong to this cell"
+        if TABLE in changed:
+            return
         table = read_table(folder / TABLE)
         yield from _summary(record, table)
-        yield from _example_rows(folder, table)
+        if EXAMPLES not in changed:
+            yield from _example_rows(folder, table)
+    except UnreadableError as error:
+        yield f"{error.path.name} cannot be read: {error.reason}"
     except (KeyError, TypeError, ValueError, OSError) as error:
         yield f"cannot be read: {type(error).__name__}: {error}"
+
+
+def _changed(folder: Path, hashes: Mapping[str, str]) -> dict[str, str]:
+    """What is wrong with each file that is not as its hash says, by name."""
+    found = {}
+    for name, expected in hashes.items():
+        if not (folder / name).is_file():
+            found[name] = "is missing"
+        elif file_hash(folder / name) != expected:
+            found[name] = "is not the file that was stored"
+    return found
 
 
 def _summary(record: Mapping[str, Json], table: pd.DataFrame) -> Iterator[str]:

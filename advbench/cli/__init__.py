@@ -1,7 +1,7 @@
 """The commands: parse, call one function, print. One file each; `--help` answers without loading torch.
 
-A command imports what it needs when it runs. Mistakes of the user (`ConfigError`) and a disk that is full or closed end
-with one line and exit code 2.
+A command imports what it needs when it runs. Mistakes of the user (`ConfigError`), a disk that is full or closed and a
+stored file that is damaged end with one line and exit code 2, Ctrl-C with one line and exit code 130.
 """
 
 from __future__ import annotations
@@ -84,17 +84,19 @@ def main() -> None:
     except click.ClickException as error:
         click.echo(f"Error: {_in_one_line(error)}", err=True)
         sys.exit(error.exit_code)
-    except click.Abort:
-        click.echo("Aborted!", err=True)
-        sys.exit(1)
+    except click.Abort:  # Ctrl-C
+        click.echo("Interrupted. What is stored stays; the same command goes on from there.", err=True)
+        sys.exit(130)
     except ConfigError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
-    except OSError as error:  # the message names the file
-        from advbench.store import StoreError
+    except (OSError, ValueError) as error:  # the message names the file
+        from advbench.store import StoreError, UnreadableError
 
+        if isinstance(error, ValueError) and not isinstance(error, UnreadableError):
+            raise
         click.echo(f"Error: {error}", err=True)
-        sys.exit(2 if isinstance(error, StoreError) else 1)
+        sys.exit(2 if isinstance(error, StoreError | UnreadableError) else 1)
 
 
 def _in_one_line(error: click.ClickException) -> str:

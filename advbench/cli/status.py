@@ -11,7 +11,7 @@ import click
 @click.command(epilog="Example: advbench status results/digits")
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def status(folder: Path) -> None:
-    """List the cells stored in DIR: done, failed, running, missing or skipped, and why.
+    """List the cells stored in DIR: done, damaged, failed, running, missing or skipped, and why.
 
     Below a finished cell: what to beware of in its results.
     """

@@ -17,6 +17,7 @@ def verify(context: click.Context, folder: Path, allow_code: bool) -> None:
     Where matrix file, data and weights are at hand, the stored examples are judged again by the model. Nothing is
     trained. Exit code 1 if anything is wrong.
     """
+    from advbench.bench.cell_folder import REPAIR
     from advbench.bench.verify import verify as findings_in
 
     wrong = 0
@@ -25,4 +26,6 @@ def verify(context: click.Context, folder: Path, allow_code: bool) -> None:
         click.echo(f"{'WRONG' if finding.wrong else 'note '} {finding.folder}: {finding.message}")
     checked = sum(1 for _ in folder.rglob("cell.json"))
     click.echo(f"{checked} finished cells checked: " + (f"{wrong} problems" if wrong else "nothing wrong"))
+    if wrong:
+        click.echo(f"To mend what is WRONG, {REPAIR}.")
     context.exit(1 if wrong else 0)

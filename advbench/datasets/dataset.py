@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+SPLITS = ("train", "val", "test")  # what a file or a folder that is in one part stands for
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from advbench.datasets.class_names import class_names, numbered
-from advbench.datasets.dataset import Dataset
+from advbench.datasets.dataset import SPLITS, Dataset
 from advbench.datasets.images import SUFFIXES, read_image
 from advbench.registry import dataset
 from advbench.types import ConfigError
@@ -35,6 +35,7 @@ class Listing(NamedTuple):
 def folder(split: str, *, root: Path, download: bool, path: str, labels_of: str = "", size: int = 224) -> Dataset:
     """PATH/<split> if there is such a folder, else PATH; images become (3, size, size) as `images.fit` makes them.
 
+    PATH stands for train, val and test where there are no such folders.
     With labels.csv (columns `file`, `label`): its rows in order. Else a sub-folder per class, sorted as strings like
     torchvision (1, 10, 2: not as numbers); `classes.txt` with a name per line says another order. labels_of: the
     dataset whose class names apply to labels.csv (`folder:photos#imagenet`). First and last class are logged.
@@ -76,7 +77,13 @@ def list_classes(place: Path) -> Listing:
 def _place(path: Path, split: str) -> Path:
     if not path.is_dir():
         raise ConfigError(f"folder:{path}: there is no such folder")
-    return path / split if (path / split).is_dir() else path
+    if (path / split).is_dir():
+        return path / split
+    if split not in SPLITS:
+        raise ConfigError(
+            f"folder:{path}: has no folder {split!r}; without one it stands for {', '.join(SPLITS)}, got {split!r}"
+        )
+    return path
 
 
 def _class_order(place: Path, found: list[str]) -> tuple[tuple[str, ...], str]:

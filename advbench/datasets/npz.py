@@ -16,7 +16,7 @@ from torch import Tensor
 
 from advbench.datasets.arrays import check_labels, from_arrays
 from advbench.datasets.class_names import class_names, numbered
-from advbench.datasets.dataset import Dataset
+from advbench.datasets.dataset import SPLITS, Dataset
 from advbench.datasets.images import as_tensor, decode
 from advbench.registry import dataset
 from advbench.types import ConfigError
@@ -31,10 +31,15 @@ def npz(split: str, *, root: Path, download: bool, path: str, labels_of: str = "
     """`images` (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1], and integer `labels` (N,).
 
     Or `prefix`, `body`, `offsets` (N + 1,), `labels`: image i is the JPEG file prefix + body[offsets[i]:offsets[i+1]].
-    path: may hold {split}; without it the same file stands for every split. labels_of: the dataset whose class names
-    apply; else the file's `classes`, else numbers up to the largest label. Raises ConfigError on anything else; pickled
-    objects are never read.
+    path: may hold {split}; without it the same file stands for train, val and test. labels_of: the dataset whose class
+    names apply; else the file's `classes`, else numbers up to the largest label. Raises ConfigError on anything else;
+    pickled objects are never read.
     """
+    if "{split}" not in path and split not in SPLITS:
+        allowed = (
+            f"stands for {', '.join(SPLITS)}, got {split!r}; write {{split}} into the path to have a file for each"
+        )
+        raise ConfigError(f"npz:{path}: the one file {allowed}")
     file = Path(path.replace("{split}", split)).expanduser()
     arrays = _read_file(file)
     name = f"npz:{file.stem}-{_digest(file)}"

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from advbench.report.figures import data_uri
 from advbench.report.stored import Identity, StoredCell
-from advbench.store import read_tensors
+from advbench.store import UnreadableError, read_tensors
 
 LIMIT = 12  # samples of a cell
 TOLD = 6  # changes of class that are told in words; the bar shows them all
@@ -66,7 +66,10 @@ class ClassPath:
 
 
 def class_paths(cells: Sequence[StoredCell], attack: str = "loss_ascent") -> list[ClassPath]:
-    """The paths of the gallery samples of the cells of `attack`; at most LIMIT per cell."""
+    """The paths of the gallery samples of the cells of `attack`; at most LIMIT per cell.
+
+    Cells whose samples cannot be read are left out; the gallery says so.
+    """
     wanted = [c for c in cells if c.attack == attack and (c.folder / "gallery.safetensors").is_file()]
     return [path for cell in wanted for path in _paths(cell)]
 
@@ -83,7 +86,10 @@ def stretches(classes: Sequence[int], names: Sequence[str], label: int) -> tuple
 
 
 def _paths(cell: StoredCell) -> Iterator[ClassPath]:
-    tensors = read_tensors(cell.folder / "gallery.safetensors")
+    try:
+        tensors = read_tensors(cell.folder / "gallery.safetensors")
+    except UnreadableError:
+        return
     if "trajectory" not in tensors:
         return
     rows = cell.rows.drop_duplicates("sample_id").set_index("sample_id")["label"]

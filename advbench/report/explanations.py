@@ -9,8 +9,8 @@ import pandas as pd
 
 from advbench.report.heat_maps import LEVELS
 from advbench.report.panel import Panel, Subject
-from advbench.report.stored import Identity, StoredCell
-from advbench.store import read_table
+from advbench.report.stored import Identity, left_out
+from advbench.store import UnreadableError, read_table
 
 FILE = "explanations.parquet"
 IMAGES = ("clean", "adversarial")
@@ -75,22 +75,32 @@ class Agreement:
 class Explanations:
     tables: tuple[SurvivalTable, ...]
     agreements: tuple[tuple[Subject, tuple[Agreement, ...]], ...]
+    note: str = ""  # which cells are left out because they are damaged
 
 
 def explanations(panels: Sequence[Panel], order: Sequence[Subject]) -> Explanations:
     """What the cells of the panels have stored, models in the given order; cells without the file are left out."""
-    known = {cell.id.key: table for panel in panels for cell in panel.cells if (table := _stored(cell)) is not None}
+    known, damaged = _stored(panels)
     tables = [_survivals(panel, known, order) for panel in panels]
     agreements = [(subject, _agreements(subject, panels, known)) for subject in order]
     return Explanations(
         tables=tuple(table for table in tables if table.rows and table.methods),
         agreements=tuple((subject, found) for subject, found in agreements if found),
+        note=left_out("explanations", damaged),
     )
 
 
-def _stored(cell: StoredCell) -> pd.DataFrame | None:
-    path = cell.folder / FILE
-    return read_table(path) if path.is_file() else None
+def _stored(panels: Sequence[Panel]) -> tuple[dict[str, pd.DataFrame], list[Identity]]:
+    """The comparisons of the cells that have some, by key, and the cells whose file cannot be read."""
+    cells = {cell.id.key: cell for panel in panels for cell in panel.cells if (cell.folder / FILE).is_file()}
+    known: dict[str, pd.DataFrame] = {}
+    damaged: list[Identity] = []
+    for key, cell in cells.items():
+        try:
+            known[key] = read_table(cell.folder / FILE)
+        except UnreadableError:
+            damaged.append(cell.id)
+    return known, damaged
 
 
 def _survivals(panel: Panel, known: dict[str, pd.DataFrame], order: Sequence[Subject]) -> SurvivalTable:

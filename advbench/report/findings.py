@@ -14,7 +14,7 @@ from advbench.metrics.robust import applicable
 from advbench.report.masking import black_box_ahead, flat_curves, single_step_ahead
 from advbench.report.panel import Panel, Subject
 from advbench.report.stored import StoredCell, StoredMatrix
-from advbench.report.text import method_text, percent
+from advbench.report.text import listing, method_text, percent
 from advbench.types import Radius, norm_name
 
 LEAST_BOUND = 0.01  # what a rule may have cost at most is worth a sentence from here on
@@ -35,7 +35,7 @@ def findings(matrix: StoredMatrix, panels: Sequence[Panel]) -> list[Finding]:
     by_cell = [
         [_found(cell, text) for cell in matrix.cells for text in rule(cell)] for rule in (_invalid, _blind, _audited)
     ]
-    rules = (single_step_ahead, black_box_ahead, flat_curves, control_ahead)
+    rules = (own_substitutes, single_step_ahead, black_box_ahead, flat_curves, control_ahead)
     places = [(panel, subject) for panel in panels if panel.grid for subject in panel.subjects]
     by_panel = [_found(cell, text) for rule in rules for place in places for cell, text in rule(*place)]
     return [*by_cell[0], *by_cell[1], *by_panel, *by_cell[2]]
@@ -88,6 +88,26 @@ def _by_radius(cell: StoredCell) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _is(column: pd.Series[float], radius: Radius) -> pd.Series[bool]:
     return (column - float(radius)).abs() <= 1e-9 * (1 + float(radius))
+
+
+def own_substitutes(panel: Panel, subject: Subject) -> Iterator[tuple[StoredCell, str]]:
+    """Transfers from the attacked network itself, alone or among others."""
+    cells = [cell for cell in panel.of(subject, "attack") if _lends_its_weights(cell)]
+    if not cells:
+        return
+    names = listing([method_text(cell.id.method) for cell in cells])
+    they = f"{names} are no black-box attacks" if len(cells) > 1 else f"{names} is no black-box attack"
+    yield cells[0], f"{they} here: a substitute has the attacked model's own weights, so nothing is transferred."
+
+
+def _lends_its_weights(cell: StoredCell) -> bool:
+    """Is a substitute the attacked model, by the key of its training or by the hash of its file?"""
+    substitute = cell.params.get("substitute")
+    if not (isinstance(substitute, dict) and cell.model):
+        return False
+    ensemble = substitute.get("ensemble")
+    members = [each for each in (ensemble if isinstance(ensemble, list) else [substitute]) if isinstance(each, dict)]
+    return any(each.get("key") == cell.model.get("weights") or each.get("model") == cell.model for each in members)
 
 
 def control_ahead(panel: Panel, subject: Subject) -> Iterator[tuple[StoredCell, str]]:

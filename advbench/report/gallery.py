@@ -11,8 +11,8 @@ import torch
 
 from advbench.diagnostics.likeness import likeness
 from advbench.report.pictures import Array, difference, map_pair, picture
-from advbench.report.stored import Identity, StoredCell
-from advbench.store import read_tensors
+from advbench.report.stored import Identity, StoredCell, left_out
+from advbench.store import UnreadableError, read_tensors
 
 GROUPS = ("easiest fooled", "median fooled", "hardest fooled", "held, closest call")
 RULE = (
@@ -87,29 +87,38 @@ class Gallery:
 @dataclass(frozen=True)
 class Galleries:
     shown: tuple[Gallery, ...]
-    note: str  # what was left out to keep the page small; "" if nothing
+    note: str  # what was left out, to keep the page small or because it is damaged; "" if nothing
 
 
 def galleries(cells: Sequence[StoredCell], budget: int) -> Galleries:
     """Galleries of the attack cells that have one, thinned until their images take at most `budget` characters."""
     stored = [cell for cell in _fair_order(cells) if (cell.folder / "gallery.safetensors").is_file()]
-    for per_group, note in ((3, ""), (1, "One sample per group is shown instead of three, to keep this page small.")):
-        chosen = _within(stored, per_group, budget)
-        if len(chosen) == len(stored):
-            return Galleries(_in_order(chosen, cells), note)
-    note += f" {len(stored) - len(chosen)} of {len(stored)} cells with stored samples are not shown."
-    return Galleries(_in_order(chosen, cells), note)
+    notes = []
+    chosen, damaged = _within(stored, 3, budget)
+    if len(chosen) + len(damaged) < len(stored):
+        notes.append("One sample per group is shown instead of three, to keep this page small.")
+        chosen, damaged = _within(stored, 1, budget)
+        if more := len(stored) - len(chosen) - len(damaged):
+            notes.append(f"{more} of {len(stored)} cells with stored samples are not shown.")
+    notes.append(left_out("samples", damaged))
+    return Galleries(_in_order(chosen, cells), " ".join(filter(None, notes)))
 
 
-def _within(cells: Sequence[StoredCell], per_group: int, budget: int) -> list[Gallery]:
+def _within(cells: Sequence[StoredCell], per_group: int, budget: int) -> tuple[list[Gallery], list[Identity]]:
+    """The first galleries, as many as the budget holds, and the cells among them whose samples cannot be read."""
     chosen: list[Gallery] = []
+    damaged: list[Identity] = []
     for cell in cells:
-        gallery = _gallery(cell, per_group)
+        try:
+            gallery = _gallery(cell, per_group)
+        except UnreadableError:
+            damaged.append(cell.id)
+            continue
         budget -= sum(exhibit.size for exhibit in gallery.exhibits)
         if budget < 0:
             break
         chosen.append(gallery)
-    return chosen
+    return chosen, damaged
 
 
 def _fair_order(cells: Sequence[StoredCell]) -> list[StoredCell]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
 
 from advbench.registry import ATTACKS, CONTROLS, AttackInfo
+from advbench.report.text import method_text
 from advbench.store import read_json, read_table
-from advbench.types import ConfigError, Json, Radius, norm_of
+from advbench.types import ConfigError, Json, Radius, norm_name, norm_of
 
 MATRIX = "matrix.json"
+NAMED = 5  # cells that a sentence names
 # Columns that the report reads; the others stay on the disk.
 COLUMNS = [
     *("sample_id", "eps", "label", "target", "clean_pred", "adv_pred", "clean_correct", "fooled", "in_ball", "in_box"),
@@ -56,7 +58,7 @@ class Identity:
 
 @dataclass(frozen=True, eq=False)
 class StoredCell:
-    """A finished cell with its rows."""
+    """A finished cell with its rows. model: what is attacked, as in the cell's key."""
 
     id: Identity
     folder: Path
@@ -67,6 +69,7 @@ class StoredCell:
     params: Mapping[str, Json]
     provenance: Mapping[str, Json]
     transfer: Mapping[str, Json]
+    model: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -116,6 +119,16 @@ class StoredMatrix:
     @property
     def gaps(self) -> tuple[Gap, ...]:
         return tuple(entry for entry in self.entries if isinstance(entry, Gap))
+
+
+def left_out(what: str, damaged: Sequence[Identity]) -> str:
+    """A sentence about the cells whose stored `what` cannot be read; "" if there are none."""
+    if not damaged:
+        return ""
+    names = [f"{i.model} {i.defense} against {method_text(i.method)}, {norm_name(i.norm)}" for i in damaged[:NAMED]]
+    names += [f"{len(damaged) - NAMED} more"] if len(damaged) > NAMED else []
+    cells = f"{len(damaged)} cell{'s' if len(damaged) > 1 else ''}"
+    return f"The stored {what} of {cells} cannot be read and are left out: {'; '.join(names)}."
 
 
 def read_matrix(folder: Path) -> StoredMatrix:
@@ -184,6 +197,7 @@ def _read_cell(identity: Identity, folder: Path) -> StoredCell:
         params=dict(attack.get("params") or {}),
         provenance=dict(record.get("provenance") or {}),
         transfer=dict(record.get("substitute") or {}),
+        model=dict(record["spec"].get("model") or {}),
     )
 
 

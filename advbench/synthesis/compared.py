@@ -7,11 +7,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from advbench.core.activations import Partial
 from advbench.core.gradients import frozen
 from advbench.core.targets import Reading, Target
 from advbench.types import ConfigError
+
+_AMPLE = 224  # pixels of a side that the networks of photographs are made for
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # maps (A, C, H, W) of the rows (A,) -> (A,)
 
@@ -25,9 +28,36 @@ class Term(NamedTuple):
 
 
 def features(model: nn.Module, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """What the layers put out for image (B, 3, H, W), without graph; the pass ends behind the last of them."""
-    with frozen(model), torch.no_grad():
-        return Partial(model, layers, image[:1])(image)
+    """What the layers put out for image (B, 3, H, W), without graph; the pass ends behind the last of them.
+
+    Raises ConfigError if the image is too small for a layer.
+    """
+    try:
+        with frozen(model), torch.no_grad():
+            return Partial(model, layers, image[:1])(image)
+    except RuntimeError as error:
+        layer = _too_small_for(model, image[:1], layers)
+        if layer is None:
+            raise
+        pixels = f"{image.shape[2]} x {image.shape[3]} pixels"
+        remedy = "give a larger size (--size), fewer scales, or layers that come earlier"
+        raise ConfigError(f"{pixels} are too few for layer {layer!r} of {type(model).__name__}: {remedy}") from error
+
+
+def _too_small_for(model: nn.Module, image: Tensor, layers: Sequence[str]) -> str | None:
+    """The first layer that no pass of the image (1, C, H, W) reaches, but one of a larger image does."""
+    larger = functional.interpolate(image, [max(_AMPLE, side) for side in image.shape[2:]])
+    asked = (layer for layer in layers if not _reaches(model, image, layer) and _reaches(model, larger, layer))
+    return next(asked, None)
+
+
+def _reaches(model: nn.Module, image: Tensor, layer: str) -> bool:
+    try:
+        with frozen(model):
+            Partial(model, [layer], image)
+    except RuntimeError:
+        return False
+    return True
 
 
 def distances_at(maps: Mapping[str, Tensor], distances: Mapping[str, Distance]) -> dict[str, Tensor]:

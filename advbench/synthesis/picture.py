@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,10 @@ from advbench.core.call_checks import (
     shown,
 )
 from advbench.core.draws import Draws
+from advbench.core.targets import Target, parse_target
 from advbench.models.check import check_images
 from advbench.models.refusal import naming_refusals
+from advbench.models.target_layers import check_layers
 from advbench.registry import SYNTHESES, Entry, SynthesisInfo
 from advbench.types import ConfigError
 
@@ -41,6 +44,7 @@ def picture(
     entry = SYNTHESES[method]
     given, params = _placed(entry, model, args, params)
     check_parameters(entry, params)
+    check_steps(entry, params)
     check_seed(seed)
     check_value("count", count, int)
     check_count("count", count)
@@ -52,6 +56,14 @@ def picture(
     return made
 
 
+def check_steps(entry: Entry[SynthesisInfo], params: Mapping[str, object]) -> None:
+    """Raise ConfigError for fewer steps than one: what a method starts from is no picture by that method."""
+    steps = params.get("steps")
+    for count in steps if isinstance(steps, list | tuple) else [steps]:
+        if isinstance(count, int) and count < 1:
+            raise ConfigError(f"{entry.name}: steps must be at least 1, got {count}")
+
+
 # By whether a shape was given.
 _SHAPE_ADVICE = {
     False: "; that is the default of shape=, give shape=(channels, height, width) of images that it takes",
@@ -60,7 +72,7 @@ _SHAPE_ADVICE = {
 
 
 def _placed(
-    entry: Entry[SynthesisInfo], model: object, args: Sequence[object], params: Mapping[str, object]
+    entry: Entry[SynthesisInfo], model: nn.Module | None, args: Sequence[object], params: Mapping[str, object]
 ) -> tuple[dict[str, object], dict[str, object]]:
     """What stands beside the model, by name and in order, and the other parameters.
 
@@ -88,6 +100,8 @@ def _placed(
             raise ConfigError(f"{entry.name}: {place.name} must be {_allowed(place)}, got {shown(value)}")
         if isinstance(value, Tensor):
             check_images(value, dtypes=(torch.float32, torch.float64))
+        if model is not None and value is not None and Target in get_args(place.annotation):
+            check_layers(model, value if isinstance(value, Target) else parse_target(str(value)))
     return found, others
 
 

@@ -21,7 +21,7 @@ from advbench.core.projections import Project, identity
 from advbench.core.step_rules import StepRule
 from advbench.core.targets import Reading, Target, scores
 from advbench.core.transforms import View, through_views
-from advbench.types import Evaluation
+from advbench.types import ConfigError, Evaluation
 
 Weighted = tuple[float, Prior]
 
@@ -45,8 +45,10 @@ def render(
 
     start: of the `parameterisation` (None: the pixels themselves). view: looks at the image that the network gets,
     `looks` of them in each step; priors judge the image itself. The pass through the network ends where the target
-    needs no more of it.
+    needs no more of it. Raises ConfigError for steps below 0; without any, the start comes back.
     """
+    if steps < 0:
+        raise ConfigError(f"steps must not be negative, got {steps}")
     written = parameterisation or pixels()
     with frozen(model), shown_by(written.decode):
         first = written.decode(start[:1].detach())

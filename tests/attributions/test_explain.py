@@ -59,6 +59,8 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "broken number": ({"samples": 2.5}, "smooth_grad: samples must be an integer, got 2.5"),
     "negative seed": ({"seed": -1}, "seed must be a whole number >= 0, got -1"),
     "ids": ({"sample_ids": torch.arange(3)}, r"sample_ids must be 2 whole numbers, got torch.int64 of shape \(3,\)"),
+    "no target": ({"y": "foo"}, "target 'foo': no layer named 'foo' .*; a target is class:N, .* LAYER:CHANNEL@ROW,COL"),
+    "two targets": ({"y": "class:3 class:5"}, r"target 'class:3 class:5': no layer .*a sum of these such as class:3 -"),
     "layer by number": ({"method": "grad_cam", "layer": 0}, "grad_cam: layer must be a word or None, got 0"),
 }
 

@@ -161,6 +161,21 @@ def test_cells_without_a_result_are_rows_that_say_so(tmp_path: Path) -> None:
     assert all(export(tmp_path / "m", form) for form in FORMATS)
 
 
+def test_a_damaged_cell_is_a_row_that_says_so(tmp_path: Path) -> None:
+    """By its record, or by the samples from which an older result gets what it lacks."""
+    run(write_matrix(tmp_path, attacks=["fgsm", "bim", "pgd"]), results=tmp_path, device="cpu")
+    (fgsm,), (bim,) = (list(tmp_path.glob(f"m/*{name}*")) for name in ("fgsm", "bim"))
+    (fgsm / "cell.json").write_bytes((fgsm / "cell.json").read_bytes()[:300])
+    record = read_json(bim / "cell.json")
+    for row in record["summary"]:
+        del row["median_low"]
+    write_json(bim / "cell.json", record)
+    (bim / "samples.parquet").write_bytes((bim / "samples.parquet").read_bytes()[:900])
+    found = {row["attack"]: (row["status"], row["robust_accuracy"] is None) for row in rows_under(tmp_path)}
+    assert found == {"fgsm": ("damaged", True), "bim": ("damaged", True), "pgd": ("done", False)}
+    assert all(export(tmp_path / "m", form) for form in FORMATS)
+
+
 def test_unknown_formats_and_empty_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="csv, json, latex, markdown, parquet"):
         export(tmp_path, "xls")

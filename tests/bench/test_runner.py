@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import threading
 from math import inf
 from pathlib import Path
@@ -98,6 +99,47 @@ def test_a_failing_cell_fails_alone_and_is_tried_again(tmp_path: Path, capsys: p
         assert again.exit_code == 0
         assert sorted(cell.status for cell in again.cells) == ["done", "stored"]
         assert not (failure.folder / "failure.json").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"summary": [1]}'])
+def test_a_damaged_cell_fails_alone_and_nothing_in_it_is_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    matrix = write_matrix(tmp_path, attacks=["fgsm", {"pgd": {"steps": 2}}, {"bim": {"steps": 2}}])
+    run(matrix, results=tmp_path, device="cpu", only="attack=fgsm")
+    run(matrix, results=tmp_path, device="cpu", only="attack=bim")
+    (damaged,) = (tmp_path / "m").glob("*fgsm*")
+    (damaged / "cell.json").write_text(content)
+    before = {path: path.read_bytes() for path in damaged.iterdir()}
+    capsys.readouterr()
+    tally = run(matrix, results=tmp_path, device="cpu")
+    assert tally.exit_code == 1
+    assert {cell.labels["attack"]: cell.status for cell in tally.cells} == {
+        "fgsm": "failed",
+        "pgd": "done",
+        "bim": "stored",
+    }
+    said = capsys.readouterr().out
+    (line,) = [line for line in said.splitlines() if line.startswith("failed")]
+    assert f"{damaged / 'cell.json'} cannot be read: it is no" in line
+    assert "delete the folder of the cell, and the next run makes it again" in line
+    assert "1 of 3 cells are stored already" in said
+    assert {path: path.read_bytes() for path in damaged.iterdir()} == before
+    shutil.rmtree(damaged)
+    again = run(matrix, results=tmp_path, device="cpu")
+    assert (again.exit_code, sorted(cell.status for cell in again.cells)) == (0, ["done", "stored", "stored"])
+
+
+def test_a_damaged_chunk_fails_its_cell_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = write_matrix(tmp_path, attacks=["fgsm"])
+    with monkeypatch.context() as patch:
+        patch.setattr(cell_module, "read_chunks", lambda *_: 1 / 0)
+        assert run(matrix, results=tmp_path, device="cpu", chunk=20).exit_code == 1
+    (chunk,) = tmp_path.glob("m/*/chunks/00000.parquet")
+    chunk.write_bytes(b"")
+    tally = run(matrix, results=tmp_path, device="cpu", chunk=20)
+    assert tally.cells[0].error.startswith(f"{chunk} cannot be read: ")
+    assert "delete the folder of the cell" in tally.cells[0].error
 
 
 @pytest.mark.slow

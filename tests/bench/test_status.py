@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
 
 from advbench.bench import run_cell as cell_module
 from advbench.bench.runner import run
 from advbench.bench.status import cell_states
+from advbench.store import UnreadableError
 from tests.bench.tiny_matrix import plugin, write_matrix
 
 
@@ -50,3 +52,28 @@ def test_every_state_is_told_apart(tmp_path: Path) -> None:
     counts = Counter(state.status for state in cell_states(tmp_path / "m"))
     assert counts == {"done": 1, "failed": 1, "missing": 1, "skipped": 3}
     assert all(state.detail for state in cell_states(tmp_path / "m") if state.status == "skipped")
+
+
+def test_a_cell_whose_record_cannot_be_read_is_damaged_and_not_done(tmp_path: Path) -> None:
+    run(write_matrix(tmp_path), results=tmp_path, device="cpu")
+    first, second = cell_states(tmp_path / "m")
+    (first.folder / "cell.json").write_text('{"key": "')
+    damaged, done = cell_states(tmp_path / "m")
+    assert (damaged.status, done) == ("damaged", second)
+    assert "cell.json cannot be read: it is not JSON" in damaged.detail
+
+
+@pytest.mark.parametrize("name", ["failure.json", "chunks/cut.json"])
+def test_a_damaged_note_does_not_hide_the_other_cells(tmp_path: Path, name: str) -> None:
+    with plugin(tmp_path):
+        run(write_matrix(tmp_path, attacks=["raises", "fgsm"]), results=tmp_path, device="cpu")
+        (failed,) = (state.folder for state in cell_states(tmp_path / "m") if state.status == "failed")
+    (failed / name).write_text("")
+    assert sorted(state.status for state in cell_states(tmp_path / "m")) == ["done", "failed"]
+
+
+@pytest.mark.parametrize("content", ["", '{"cells": [', "[]", '{"cells": 3}', '{"cells": [], "skips": [1]}'])
+def test_a_damaged_plan_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "matrix.json").write_text(content)
+    with pytest.raises(UnreadableError, match=r"matrix\.json cannot be read: it is no"):
+        cell_states(tmp_path)

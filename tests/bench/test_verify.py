@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from advbench.bench.runner import run
 from advbench.bench.verify import verify
+from advbench.cli import cli
 from advbench.store import file_hash, read_json, read_table, read_tensors, write_json, write_table, write_tensors
 from tests.bench.tiny_matrix import write_matrix
 
@@ -53,6 +55,27 @@ def test_a_changed_byte_is_found_in_each_file(cell: Path, name: str) -> None:
 def test_a_missing_file_is_found(cell: Path) -> None:
     (cell / "gallery.safetensors").unlink()
     assert messages(cell) == ["gallery.safetensors is missing"]
+
+
+@pytest.mark.parametrize("size", [0, 200])
+@pytest.mark.parametrize("name", ["cell.json", "samples.parquet", "examples.safetensors", "gallery.safetensors"])
+def test_a_truncated_file_is_one_problem(cell: Path, name: str, size: int) -> None:
+    (cell / name).write_bytes((cell / name).read_bytes()[:size])
+    (message,) = messages(cell)
+    assert message.startswith(f"{name} {'cannot be read: it is not' if name == 'cell.json' else 'is not the file'}")
+
+
+def test_the_way_to_mend_is_said_once(cell: Path) -> None:
+    good = CliRunner().invoke(cli, ["verify", str(cell.parents[1])])
+    (cell / "samples.parquet").unlink()
+    (cell / "log.txt").unlink()
+    bad = CliRunner().invoke(cli, ["verify", str(cell.parents[1])])
+    assert (good.exit_code, bad.exit_code) == (0, 1)
+    assert "delete the folder" not in good.output
+    assert bad.output.count("WRONG") == 3
+    assert bad.output.endswith(
+        "To mend what is WRONG, delete the folder of the cell, and the next run makes it again.\n"
+    )
 
 
 def test_a_better_summary_than_the_rows_is_found(cell: Path) -> None:

@@ -142,6 +142,8 @@ def test_a_second_net_beside_the_first(net: list[str], tmp_path: Path) -> None:
         (["occlusion", "--param", "window=wide"], "occlusion.window must be an integer"),
         (["occlusion", "--param", "window"], "expected KEY=VALUE"),
         (["grad_cam", "--layer", "nowhere"], "no layer named 'nowhere'"),
+        (["grad_cam", "--target", "foo"], "no layer named 'foo'"),
+        (["saliency", "--target", "foo"], "a target is class:N, log_prob:N"),
         (["saliency@2"], r"1 \.\. 1, got '2'"),
         (["saliency", "--weights", "more.safetensors"], "2 --weights for 1 --model"),
         (["saliency", "--image", "a.png"], "either --image or --images FOLDER or --dataset"),

@@ -18,6 +18,15 @@ def _advbench(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(call, capture_output=True, text=True, timeout=120, check=False)
 
 
+def test_the_package_is_the_command() -> None:
+    by_module = subprocess.run(
+        [sys.executable, "-m", "advbench", "plan"], capture_output=True, text=True, timeout=120, check=False
+    )
+    by_name = _advbench("plan")
+    assert (by_module.returncode, by_module.stderr) == (by_name.returncode, by_name.stderr)
+    assert by_module.returncode == 2
+
+
 def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys; from advbench.cli import cli; cli(['--help'], standalone_mode=False); "

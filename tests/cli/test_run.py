@@ -53,6 +53,51 @@ def test_some_failed_is_1_and_they_are_named_again_at_the_end(
     assert "failed   linear / none / raises / linf   RuntimeError: this attack is broken" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("content", ["", '{"schema": 1, "cel'])
+@pytest.mark.parametrize("command", ["status", "verify", "export", "report"])
+def test_a_damaged_plan_is_2_and_one_line(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, content: str
+) -> None:
+    (tmp_path / "matrix.json").write_text(content)
+    assert advbench(command, tmp_path) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Error: ")
+    assert "matrix.json cannot be read: " in line
+
+
+def test_a_damaged_cell_is_listed_as_such(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    matrix = write_matrix(tmp_path)
+    assert advbench("run", matrix, "--results", tmp_path, "--device", "cpu") == 0
+    (cell,) = tmp_path.glob("m/*fgsm*/cell.json")
+    cell.write_text("")
+    capsys.readouterr()
+    assert advbench("status", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "m: 1 damaged, 1 done" in out
+    assert f"damaged  linear / none / fgsm / linf   {cell} cannot be read: it is not JSON" in out
+    assert advbench("run", matrix, "--results", tmp_path, "--device", "cpu") == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "1 of 2 cells done, 1 failed"
+
+
+@pytest.mark.parametrize("place", ["advbench.bench.runner.expand", "advbench.bench.runner.obtain_models"])
+def test_interrupted_before_the_first_cell_is_130_and_a_line(
+    advbench: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+    assert advbench("run", write_matrix(tmp_path), "--results", tmp_path, "--device", "cpu") == 130
+    said = capsys.readouterr().err.strip()
+    assert said == "Interrupted. What is stored stays; the same command goes on from there."
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--workers", "0"], ["--engine", "slurm"], ["--device", "tpu"], ["--samples", "0"], ["--only", "x=y"], ["--none"]],

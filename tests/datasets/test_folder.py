@@ -78,6 +78,12 @@ def test_numbered_classes_in_string_order_are_warned_about(tmp_path: Path, caplo
     assert "classes are in string order (1, 10, 2, ...)" in caplog.text
 
 
+def test_a_split_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    place = tree(tmp_path / "photos", "cat/1.png", "dog/1.png")
+    with pytest.raises(ConfigError, match="has no folder 'foo'; without one it stands for train, val, test, got 'foo'"):
+        load_dataset(f"folder:{place}", "foo", size=8)
+
+
 def test_a_split_is_a_sub_folder_where_there_is_one(tmp_path: Path) -> None:
     place = tree(tmp_path, "train/a/1.png", "train/a/2.png", "test/a/3.png")
     assert (len(load_dataset(f"folder:{place}", "train")), len(load_dataset(f"folder:{place}", "test"))) == (2, 1)

@@ -173,3 +173,14 @@ def test_the_packed_cifar10_shows_the_same_pictures_as_the_lossless_ones(shared_
     difference = (x - exact[:50]).abs().mean().item() * 255
     assert 2 < difference < 9  # data/README.md: 5.9 grey levels on average
     assert torch.equal(y, data.labels[torch.from_numpy(lossless["index"].astype(np.int64))])
+
+
+def test_a_split_that_there_is_not_is_refused_and_the_others_are_the_file(tmp_path: Path) -> None:
+    spec = write(tmp_path / "d.npz", images=BYTES, labels=LABELS)
+    assert {load_dataset(spec, split).split for split in ("train", "val", "test")} == {"train", "val", "test"}
+    with pytest.raises(
+        ConfigError, match=r"d\.npz: the one file stands for train, val, test, got 'foo'; write {split}"
+    ):
+        load_samples(spec, split="foo")
+    with pytest.raises(ConfigError, match=r"d_foo\.npz: there is no such file"):
+        load_samples(f"npz:{tmp_path}/d_{{split}}.npz", split="foo")

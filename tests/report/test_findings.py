@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from advbench.bench.runner import run
 from advbench.report.findings import Finding, findings
 from advbench.report.panel import panels
-from advbench.report.stored import StoredCell
+from advbench.report.stored import StoredCell, read_matrix
+from tests.bench.tiny_matrix import write_matrix
 from tests.report.stored_rows import SAMPLES, cell, matrix
 
 
@@ -157,3 +162,51 @@ def test_a_rule_whose_audit_found_nothing_is_mentioned_if_the_audit_was_small(de
     found = sentences(cell("cascade", [10, 20], changes={"evidence": evidence}))
     assert len(found) == texts
     assert all(text.endswith(" points too high (95 %).") for text in found)
+
+
+OWN = {"name": "linear", "params": {}, "weights": "ab12"}
+OTHER = {"name": "linear", "params": {}, "weights": "cd34"}
+
+
+@pytest.mark.parametrize(
+    ("substitute", "own"),
+    [
+        ({"key": "77", "model": OWN}, True),
+        ({"key": "ab12", "model": {"name": "linear"}}, True),
+        (
+            {"key": "5", "ensemble": [{"key": "6", "model": OTHER}, {"key": "7", "model": OWN}]},
+            True,
+        ),
+        ({"key": "77", "model": OTHER}, False),
+        ({"key": "5", "ensemble": [{"key": "6", "model": OTHER}]}, False),
+        ({"key": "8", "student": {"name": "linear"}, "victim": "ab12"}, False),
+        (None, False),
+    ],
+)
+def test_a_transfer_from_the_model_to_itself_is_told(substitute: object, own: bool) -> None:
+    stored = replace(cell("transfer", [1, 2]), model=OWN, params={"substitute": substitute})  # type: ignore[dict-item]
+    texts = [
+        "transfer is no black-box attack here: a substitute has the attacked model's own weights, so nothing is "
+        "transferred."
+    ]
+    assert sentences(stored) == (texts if own else [])
+
+
+def test_several_transfers_from_the_model_to_itself_are_one_sentence() -> None:
+    own = {"model": OWN, "params": {"substitute": {"key": "7", "model": OWN}}}
+    both = [replace(cell(name, [1, 2]), **own) for name in ("transfer via=fgsm", "transfer via=pgd")]  # type: ignore[arg-type]
+    (text,) = sentences(*both, cell("pgd", [3, 4]))
+    assert text.startswith("transfer via=fgsm and transfer via=pgd are no black-box attacks here")
+
+
+def test_the_keys_of_a_run_tell_the_model_from_others(tmp_path: Path) -> None:
+    """Fixed weights and trained ones: each as victim, and as substitute of itself and of the other."""
+    own = {"linear": {"weights": "means.safetensors"}}
+    attacks: list[object] = [{"transfer": {"substitute": [own, "linear"], "via": "fgsm"}}]
+    training = {"none": {"epochs": 1}}
+    path = write_matrix(tmp_path, attacks=attacks, models=[own, "linear"], defenses=[training])
+    assert run(path, results=tmp_path, device="cpu", samples=10).exit_code == 0
+    stored = read_matrix(tmp_path / "m")
+    told = [found for found in findings(stored, panels(stored)) if "no black-box attack here" in found.sentence]
+    assert len(stored.cells) == 4
+    assert sorted(found.subject[0] for found in told) == sorted({cell.id.model for cell in stored.cells})

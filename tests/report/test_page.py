@@ -175,6 +175,24 @@ def test_the_transfer_section_tells_how_often_the_model_errs(page: str) -> None:
         assert errors == sorted(errors)
 
 
+@pytest.mark.parametrize("name", ["gallery.safetensors", "explanations.parquet"])
+def test_damaged_pictures_of_a_cell_are_left_out_and_the_page_says_so(tmp_path: Path, name: str) -> None:
+    folder = write_results(tmp_path / "m", Plan(n=20, attacks=("fgsm",), defenses=("none",)))
+    damaged = [cell for cell in read_matrix(folder).cells if cell.id.attack in ("fgsm", "loss_ascent")]
+    assert len(damaged) == 3
+    for cell in damaged[1:]:
+        whole = (cell.folder / "gallery.safetensors").read_bytes()
+        (cell.folder / name).write_bytes(whole[: len(whole) // 2])
+    text = " ".join("".join(Outline(report(folder, tmp_path / "m.html").read_text(encoding="utf-8")).text).split())
+    what = {"gallery.safetensors": "samples", "explanations.parquet": "explanations"}[name]
+    said = f"The stored {what} of 2 cells cannot be read and are left out: linear none against fgsm, l2; linear none"
+    assert said in text
+    (damaged[0].folder / name).write_bytes(b"")
+    text = "".join(Outline(report(folder, tmp_path / "m.html").read_text(encoding="utf-8")).text)
+    assert f"The stored {what} of 3 cells cannot be read" in text
+    assert "No result: no cell has stored samples." not in text
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: name[:12])
 def test_hostile_names_are_text(tmp_path: Path, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -74,3 +75,12 @@ def test_on_the_way_back_each_distance_waits_for_its_layer() -> None:
 
 def _from_gram(wanted: Tensor) -> Distance:
     return lambda maps, rows: distance_from_gram(maps, wanted[rows])
+
+
+def test_an_error_that_is_not_about_the_size_comes_through() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("no memory left")
+
+    with pytest.raises(RuntimeError, match="no memory left"):
+        features(nn.Sequential(Broken(), nn.Conv2d(3, 2, 1)), torch.rand(1, 3, 8, 8), ["1"])

@@ -51,6 +51,11 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
     ("args", "params", "message"),
     [
         (("visualize", pooled_net(), "class:1234"), {}, r"class 1234: the model's classes are 0 \.\. \d+"),
+        (
+            ("visualize", pooled_net(), "foo"),
+            {},
+            "no layer named 'foo' .*; a target is class:N, .*LAYER:CHANNEL@ROW,COL",
+        ),
         (("visualize", pooled_net(), 5), {}, r"class 5: the model's classes are 0 \.\. 3"),
         (("visualize", pooled_net(), 2.5), {}, r"target must be a class \(a number\), a target as text .* got 2.5"),
         (("visualize", pooled_net(), True), {}, "or a Target, got True"),
@@ -61,6 +66,13 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
             ("visualize", pooled_net(), "class:1"),
             {"steps": 2.5},
             "visualize: steps must be an integer or None, got 2.5",
+        ),
+        (("visualize", pooled_net(), "class:1"), {"steps": 0}, "visualize: steps must be at least 1, got 0"),
+        (("dream", pooled_net(), torch.rand(1, 3, 12, 12)), {"steps": -1}, "dream: steps must be at least 1, got -1"),
+        (
+            ("style", pooled_net(), torch.rand(1, 3, 12, 12), [torch.rand(1, 3, 12, 12)]),
+            {"steps": [5, 0]},
+            "style: steps must be at least 1, got 0",
         ),
         (("visualize", pooled_net(), "class:1"), {"shape": 8}, "visualize: shape must be a list of an integer"),
         (

@@ -99,3 +99,15 @@ def test_one_channel_and_a_network_made_for_another_size() -> None:
 def test_wrong_requests_are_refused(wrong: dict[str, object], message: str, model: nn.Module) -> None:
     with pytest.raises(ConfigError, match=message):
         texture(model, stripes(), draws=DRAWS, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_picture_too_small_for_a_layer_is_refused_in_words() -> None:
+    """Behind four poolings 16 x 16 pixels are one: reflection has nothing to reflect there."""
+    blocks = [nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)) for _ in range(5)]
+    net = nn.Sequential(*blocks)
+    message = r"16 x 16 pixels are too few for layer '4\.1' of Sequential: give a larger size \(--size\), fewer scales"
+    with pytest.raises(ConfigError, match=message) as raised:
+        texture(net, stripes(), draws=DRAWS, size=(16, 16), layers=["0.1", "4.1"], steps=1)
+    assert isinstance(raised.value.__cause__, RuntimeError)
+    made = texture(net, stripes(), draws=DRAWS, size=(16, 16), layers=["0.1", "4.1"], steps=1, padding="replicate")
+    assert made.shape == (2, 3, 16, 16)
