@@ -52,7 +52,7 @@ def evolutionary(
     targeted: bool = False,
     queries: int = 5000,
     starts: Tensor | None = None,
-    sigma: float = 0.03,
+    sigma: float = 0.1,
     pull: float = 0.01,
     path_rate: float = 0.01,
     variance_rate: float = 0.001,
@@ -61,12 +61,15 @@ def evolutionary(
 ) -> Tensor:
     """The nearest example (B, C, H, W) found with at most `queries` labels per sample, x itself where there is none.
 
-    Each step moves the example by `pull` towards x and by a random image of standard deviation `sigma` (both parts of
-    the distance), and stays if the label is still the wanted one and x nearer. The random image lives on a grid of
-    `resolution` times the height and width (the paper's 112 of 224), in a share `chosen` of its components, drawn in
-    proportion to the variances that past successes have taught (path_rate, variance_rate: the paper's c_c and c_cov);
-    bilinear interpolation makes it large. The pull follows the share of successes by the one-fifth rule. Measured
-    better on MNIST than the paper's: sigma 0.03 instead of 0.01, and the share over about 30 steps at a rate of 0.3.
+    Each step moves the example by `pull` towards x and by a random image of length `sigma`, at most sqrt(2 * pull)
+    (all parts of the distance), then onto the sphere around x that the pull alone would reach: whatever keeps the
+    wanted label is nearer.
+    The random image lives on a grid of `resolution` times the height and width (the paper's 112 of 224), in a share
+    `chosen` of its components, drawn in proportion to the variances that past successes have taught (path_rate,
+    variance_rate: the paper's c_c and c_cov); bilinear interpolation makes it large. The pull follows the share of
+    successes by the one-fifth rule. Differs from the paper where that was nearer on three nets for MNIST and CIFAR-10
+    (by 13 to 19 %): its sigma is 0.01 for each component, so that the random image grows with the image's side and is
+    longer than the distance at 224 x 224; and it has no sphere. The share is that of about 30 steps, at a rate of 0.3.
     starts: images (B, C, H, W) to begin from, with the wanted label (another one than y, or y if targeted); random
     images otherwise. With a radius a sample rests once its example lies in the ball.
     Raises ConfigError if queries < 1, a length or a share is not positive, a share or a rate exceeds 1 or is below 0,
@@ -88,13 +91,23 @@ def evolutionary(
             old = Strategy(*(each[rows] for each in state))
             move = _move(old, share, draws.rows(rows), step)
             away = inquiry.kept.z[rows] - x[rows]
-            spread = per_sample(sigma * lengths(away, 2.0), x) * interpolate(move, x.shape[-2:], mode="bilinear")
-            z = x[rows] + per_sample(1.0 - old.pull, x) * away + spread
+            noise = interpolate(move, x.shape[-2:], mode="bilinear")
+            nearer = (1.0 - old.pull) * lengths(away, 2.0)  # (A,)
+            # Back on the sphere, a step aside has come nearer to x by half its square: no more than the pull.
+            aside = (2.0 * old.pull).sqrt().clamp_max(sigma)
+            turned = per_sample(1.0 - old.pull, x) * away + _of_length(noise, aside * lengths(away, 2.0))
+            z = x[rows] + _of_length(turned, nearer)
             hit = inquiry.look(z.clamp(threat.low, threat.high), rows)
             new = _learned(old, move, hit, rates)
             state = Strategy(*(all_.index_copy(0, rows, each) for all_, each in zip(state, new, strict=True)))
             step += 1
         return inquiry.answer()
+
+
+def _of_length(delta: Tensor, length: Tensor) -> Tensor:
+    """delta (A, ...) in its direction, of length (A,)."""
+    now = lengths(delta, 2.0).clamp_min(torch.finfo(delta.dtype).tiny)
+    return delta * per_sample(length / now, delta)
 
 
 def _move(state: Strategy, share: float, draws: Draws, step: int) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch.testing import assert_close
 
 from advbench.attacks.decision.evolutionary import Rates, Strategy, _learned, _move, evolutionary
@@ -63,6 +64,31 @@ def test_its_examples_approach_the_closed_form() -> None:
     x_adv = evolutionary(problem.model, problem.x, problem.y, ThreatModel(2, None), draws=problem.draws, queries=600)
     assert bool((problem.model(x_adv).argmax(1) != problem.y).all())
     assert bool((lengths(x_adv - problem.x, 2.0) <= 1.3 * problem.distance(2.0)).all())
+
+
+@pytest.mark.parametrize("side", [8, 64])
+def test_whatever_it_asks_about_is_nearer_than_the_example_it_has(side: int) -> None:
+    """A random step of fixed size per component is longer than the distance itself on large images."""
+    asked: list[torch.Tensor] = []
+
+    class Heard(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            asked.append(z - x)
+            bright = (z - 0.5).flatten(1).mean(1)
+            return torch.stack([-bright, bright], 1)
+
+    x = torch.full((1, 3, side, side), 0.3)
+    draws = Draws(0, torch.arange(1))
+    starts = 0.4 + 0.5 * torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
+    threat = ThreatModel(2, None)
+    evolutionary(Heard(), x, torch.zeros(1, dtype=torch.int64), threat, draws=draws, queries=80, starts=starts)
+    reached = [bool((delta + x).mean() > 0.5) for delta in asked]
+    length = [float(delta.norm()) for delta in asked]
+    begun = 20  # x, the start, and its way to the boundary
+    for turn in range(begun, 80):
+        best = min(far for far, hit in zip(length[:turn], reached, strict=False) if hit)
+        assert length[turn] < 1.0001 * best  # on the boundary itself rounding decides which side a point is on
+    assert sum(reached[begun:]) >= 5
 
 
 def test_bad_parameters_are_refused() -> None:
