@@ -13,8 +13,8 @@ from advbench.types import Evaluation
 Objective = Callable[[Tensor, Tensor], Evaluation]
 
 # An example is judged in another batch, where logits round differently: it must be past the boundary by this part of
-# the loss at x, or it may turn out to be none.
-FIRM = 1e-5
+# the loss at x, and by a few digits of the logits, or it may turn out to be none.
+_FIRM, _DIGITS = 1e-5, 1e-6
 
 
 def misclassify(model: nn.Module, y: Tensor, *, targeted: bool = False, loss: Loss = cross_entropy) -> Objective:
@@ -38,12 +38,17 @@ def diverge(model: nn.Module, reference: Tensor) -> Objective:
     return objective
 
 
-def firmly(objective: Objective, loss_at_x: Tensor) -> Objective:
-    """The same goal, reached only where the loss, 0 on the boundary, is below by FIRM times its size at x (B,).
+def slack_of(loss_at_x: Tensor, logits: Tensor | None = None) -> Tensor:
+    """By how much (B,) a loss that is 0 on the boundary must be below it to be so in another batch too.
 
-    The loss returned is 0 there.
+    logits (B, K): those at x, if they are known; the digits of a large logit may outweigh a small margin.
     """
-    slack = FIRM * loss_at_x.abs()
+    part = _FIRM * loss_at_x.abs()
+    return part if logits is None else part + _DIGITS * logits.abs().amax(1)
+
+
+def firmly(objective: Objective, slack: Tensor) -> Objective:
+    """The same goal, reached only where the loss is below the boundary, 0, by `slack` (B,). The loss is 0 there."""
 
     def objective_beyond(z: Tensor, rows: Tensor) -> Evaluation:
         loss, reached = objective(z, rows)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from advbench.core.losses import cross_entropy, kl, margin_loss
-from advbench.core.objectives import FIRM, diverge, excite, firmly, misclassify, through
+from advbench.core.objectives import diverge, excite, firmly, misclassify, slack_of, through
 from tests.strategies import logits_and_labels
 
 IDENTITY = nn.Identity()  # its logits are its input
@@ -69,13 +70,20 @@ def test_a_firm_goal_is_the_same_goal_a_little_further_away(case: tuple[Tensor, 
     rows = torch.arange(len(y))
     plain = misclassify(IDENTITY, y, loss=margin_loss)
     at_x = torch.full((len(y),), -scale, dtype=logits.dtype)
-    loss, reached = firmly(plain, at_x)(logits, rows)
+    slack = slack_of(at_x)
+    loss, reached = firmly(plain, slack)(logits, rows)
     before = plain(logits, rows)
-    torch.testing.assert_close(loss, before.loss + FIRM * scale)
-    assert torch.equal(reached, before.reached & (before.loss <= FIRM * at_x))
+    torch.testing.assert_close(loss, before.loss + slack)
+    assert torch.equal(reached, before.reached & (before.loss <= -slack))
 
 
 def test_by_hand_a_lead_of_less_than_a_hundred_thousandth_is_none() -> None:
     logits, y = torch.tensor([[0.0, 9e-6], [0.0, 2e-5], [0.0, 9e-6]]), torch.tensor([0, 0, 0])
-    goal = firmly(misclassify(IDENTITY, y, loss=margin_loss), torch.tensor([1.0, -1.0, 0.5]))
+    goal = firmly(misclassify(IDENTITY, y, loss=margin_loss), slack_of(torch.tensor([1.0, -1.0, 0.5])))
     assert goal(logits, torch.arange(3)).reached.tolist() == [False, True, True]
+
+
+def test_by_hand_the_digits_of_large_logits_count_too() -> None:
+    assert slack_of(torch.tensor([1.0, -0.5]), torch.tensor([[0.0, 1.0], [-20.0, 19.5]])).tolist() == pytest.approx(
+        [1.1e-5, 2.5e-5]
+    )

@@ -16,7 +16,7 @@ from advbench.core.gradients import attending, backprop, evaluate, frozen
 from advbench.core.hyperplanes import Hyperplane
 from advbench.core.keep import Kept, keep_better, keep_nearest, near_enough, nearest_found, nothing_kept
 from advbench.core.norms import lengths
-from advbench.core.objectives import Objective, firmly
+from advbench.core.objectives import Objective, firmly, slack_of
 from advbench.core.projections import into_box
 from advbench.core.regula_falsi import pull_back
 from advbench.core.step_rules import steepest
@@ -66,7 +66,7 @@ def brendel_bethge(
         return x.clone()
     with frozen(model):
         clean = evaluate(fool, x, everyone)
-        fool = firmly(fool, clean.loss)
+        fool = firmly(fool, slack_of(clean.loss))
         kept = keep_better(nothing_kept(x), x, clean, everyone, keep)
         for start in range(runs):
             rows = (~near_enough(kept, x, threat)).nonzero()[:, 0]

@@ -16,7 +16,7 @@ from advbench.attacks.minimum_norm.slide import slide
 from advbench.core.draws import Draws
 from advbench.core.gradients import evaluate, frozen
 from advbench.core.keep import keep_better, keep_nearest, nearest_found, nothing_kept
-from advbench.core.objectives import firmly
+from advbench.core.objectives import firmly, slack_of
 from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
 from advbench.types import ThreatModel
@@ -60,7 +60,7 @@ def carlini_wagner(
         return x.clone()
     with frozen(model):
         clean = evaluate(fool, x, rows)
-        fool = firmly(fool, clean.loss)
+        fool = firmly(fool, slack_of(clean.loss))
         kept = keep_better(nothing_kept(x), x, clean, rows, keep_nearest(x, threat.norm))
         kept = search(fool, x, threat, kept, steps=length, searches=runs, step_size=size)
         kept = pull_back(fool, x, clean.loss, slide(fool, x, threat, kept), threat=threat, steps=STEPS_BACK)

@@ -15,7 +15,7 @@ from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.keep import keep_better, keep_nearest, nearest_found
 from advbench.core.losses import margin_loss
-from advbench.core.objectives import firmly, misclassify
+from advbench.core.objectives import firmly, misclassify, slack_of
 from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
 from advbench.types import Evaluation, ThreatModel
@@ -61,7 +61,7 @@ def deepfool(
         found = to_boundary(x, rows, threat, objective=objective, linearise=linearise, overshoot=overshoot, steps=steps)
         seen = Evaluation(found.loss[rows], found.reached[rows])
         kept = keep_better(kept, found.z[rows], seen, rows, keep_nearest(x, threat.norm))
-        fool = firmly(objective, margin)
+        fool = firmly(objective, slack_of(margin, logits))
         kept = slide(fool, x, threat, kept, steps=slide_steps)
         kept = pull_back(fool, x, margin, kept, threat=threat, steps=search_steps)
     return nearest_found(kept, x, threat)

@@ -11,7 +11,7 @@ from advbench.attacks.minimum_norm.slide import slide
 from advbench.core.draws import Draws
 from advbench.core.gradients import backprop, evaluate, frozen
 from advbench.core.keep import Kept, keep_better, keep_nearest, near_enough, nearest_found, nothing_kept
-from advbench.core.objectives import Objective, firmly
+from advbench.core.objectives import Objective, firmly, slack_of
 from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
 from advbench.types import ThreatModel
@@ -59,7 +59,7 @@ def ead(
 
     with frozen(model):
         clean = evaluate(fool, x, rows)
-        fool = firmly(fool, clean.loss)
+        fool = firmly(fool, slack_of(clean.loss))
         kept = keep_better(nothing_kept(x), x, clean, rows, keep)
         kept = over_constants(kept, x, threat, run, searches=runs, first=_FIRST_CONSTANT, keep=keep)
         kept = pull_back(fool, x, clean.loss, slide(fool, x, threat, kept), threat=threat, steps=STEPS_BACK)

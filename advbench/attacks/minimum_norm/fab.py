@@ -14,7 +14,7 @@ from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.keep import nearest_found
 from advbench.core.losses import margin_loss
-from advbench.core.objectives import misclassify
+from advbench.core.objectives import misclassify, slack_of
 from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
 from advbench.types import ThreatModel
@@ -62,5 +62,6 @@ def fab(
         for run in range(at_least_one("restarts", restarts)):
             start = x if run == 0 else somewhere(x, kept, threat, draws, run=run)
             kept = walk(kept, start, x, threat, objective=objective, linearise=linearise, how=how)
-        kept = pull_back(objective, x, margin, kept, threat=threat, steps=search_steps)
+        slack = slack_of(margin, logits)
+        kept = pull_back(objective, x, margin, kept, threat=threat, steps=search_steps, slack=slack)
     return nearest_found(kept, x, threat)

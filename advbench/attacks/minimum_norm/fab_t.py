@@ -15,7 +15,7 @@ from advbench.core.draws import Draws
 from advbench.core.gradients import attending, frozen
 from advbench.core.keep import Kept, keep_better, keep_nearest, nearest_found
 from advbench.core.losses import margin_loss, runners_up
-from advbench.core.objectives import Objective, misclassify
+from advbench.core.objectives import Objective, misclassify, slack_of
 from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
 from advbench.types import Evaluation, ThreatModel
@@ -70,7 +70,8 @@ def fab_t(
                 with attending(copies):
                     found = walk(known, start, centre, threat, objective=theirs, linearise=plane, how=how)
                 kept = _nearest_of_copies(kept, found, x, threat.norm)
-        kept = pull_back(objective, x, margin, kept, threat=threat, steps=search_steps)
+        slack = slack_of(margin, logits)
+        kept = pull_back(objective, x, margin, kept, threat=threat, steps=search_steps, slack=slack)
     return nearest_found(kept, x, threat)
 
 

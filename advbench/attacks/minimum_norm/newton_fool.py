@@ -13,7 +13,7 @@ from advbench.core.keep import Kept, keep_better, keep_latest, nearest_found
 from advbench.core.log_odds import log_odds
 from advbench.core.losses import margin_loss
 from advbench.core.norms import lengths, per_sample
-from advbench.core.objectives import Objective, misclassify
+from advbench.core.objectives import Objective, misclassify, slack_of
 from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
 from advbench.types import ConfigError, ThreatModel
@@ -65,7 +65,8 @@ def newton_fool(
         kept = _down(kept, x, threat, objective, eta=eta, growths=growths, floor=_AIM / logits.shape[1])
         # The record holds log odds, which have the sign of the margin: a start for the search.
         verge = misclassify(model, y, loss=margin_loss)
-        kept = pull_back(verge, x, margin, kept, threat=threat, steps=search_steps)
+        slack = slack_of(margin, logits)
+        kept = pull_back(verge, x, margin, kept, threat=threat, steps=search_steps, slack=slack)
     return nearest_found(kept, x, threat)
 
 

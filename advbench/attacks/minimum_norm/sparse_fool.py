@@ -16,7 +16,7 @@ from advbench.core.hyperplanes import Hyperplane, onto_hyperplane
 from advbench.core.keep import Kept, keep_better, keep_nearest, near_enough, nearest_found
 from advbench.core.losses import margin_loss
 from advbench.core.norms import per_sample
-from advbench.core.objectives import Objective, firmly, misclassify
+from advbench.core.objectives import Objective, firmly, misclassify, slack_of
 from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
 from advbench.types import Evaluation, ThreatModel
@@ -79,7 +79,7 @@ def sparse_fool(
             rows = rows[~seen.reached]
         few = _put_back(objective, x, kept, normals, threat=threat, steps=search_steps)
         if threat.norm == 1:
-            fool = firmly(objective, margin)
+            fool = firmly(objective, slack_of(margin, logits))
             few = _slid((kept, few), fool, x, threat, steps=slide_steps)
             few = pull_back(fool, x, margin, few, threat=threat, steps=search_steps)
     return nearest_found(few, x, threat)

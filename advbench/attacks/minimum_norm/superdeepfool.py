@@ -13,7 +13,7 @@ from advbench.core.gradients import evaluate, frozen
 from advbench.core.hyperplanes import Hyperplane, shortest_move
 from advbench.core.keep import keep_better, keep_nearest, near_enough, nearest_found
 from advbench.core.losses import margin_loss
-from advbench.core.objectives import misclassify
+from advbench.core.objectives import misclassify, slack_of
 from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
 from advbench.types import Evaluation, ThreatModel
@@ -74,8 +74,10 @@ def superdeepfool(
             ends = keep_better(ends, z, seen, rows, keep)
             start = start.index_copy(0, rows, z)
             rows = rows[~seen.reached]
+        slack = slack_of(margin, logits)
         kept, ends = (
-            pull_back(objective, x, margin, record, threat=threat, steps=search_steps) for record in (kept, ends)
+            pull_back(objective, x, margin, record, threat=threat, steps=search_steps, slack=slack)
+            for record in (kept, ends)
         )
         rows = ends.reached.nonzero()[:, 0]
         kept = keep_better(kept, ends.z[rows], Evaluation(ends.loss[rows], ends.reached[rows]), rows, keep)

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from advbench.attacks.minimum_norm.fab import fab
 from advbench.attacks.minimum_norm.fab_t import fab_t
+from advbench.core.draws import Draws
 from advbench.core.norms import lengths
 from advbench.models.watch import Watched
+from advbench.registry import ATTACKS
 from advbench.testing import linear_problem
 from advbench.types import ConfigError, ThreatModel
 from tests.attacks.small_nets import Counting, conv_net, images
@@ -233,3 +235,26 @@ def test_a_random_start_leaves_the_plateau_that_x_is_on() -> None:
     found = {start: fab_t(Plateau(), x, y, threat, draws=draws, random_start=start) for start in (False, True)}
     assert torch.equal(found[False], x)
     assert bool((Plateau()(found[True]).argmax(1) == 1).all())
+
+
+@pytest.mark.parametrize("name", ["fab", "fab_t", "deepfool", "superdeepfool", "newton_fool"])
+def test_a_sample_beside_the_boundary_gets_an_example_that_rounding_cannot_undo(name: str) -> None:
+    """Its margin at x is some hundred times the last digit of the logits, and a part of it less than that digit."""
+    generator = torch.Generator().manual_seed(0)
+    way = torch.randn(27, generator=generator)
+    x = 0.25 + 0.5 * torch.rand(8, 3, 3, 3, generator=generator)
+    lead = way @ (x.flatten(1).T - 0.5)
+    x -= ((lead - 1e-3) / way.square().sum())[:, None, None, None] * way.reshape(1, 3, 3, 3)
+
+    class Large(nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            logits = (z - 0.5).flatten(1) @ way.to(z)
+            return torch.stack([20.0 + logits, torch.full_like(logits, 20.0)], 1)
+
+    model, y = Large(), torch.zeros(8, dtype=torch.int64)
+    assert model(x).argmax(1).tolist() == y.tolist()
+    x_adv = ATTACKS[name].function(model, x, y, ThreatModel(2.0, None), draws=Draws(0, torch.arange(8)))
+    assert isinstance(x_adv, Tensor)
+    exact = model(x_adv.double())
+    assert bool((exact[:, 1] - exact[:, 0] > 5e-6).all())
+    assert bool((lengths(x_adv - x, 2.0) <= 1.1 * 1e-3 / float(way.norm())).all())
