@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, at_least_zero
@@ -74,11 +76,8 @@ def superdeepfool(
             ends = keep_better(ends, z, seen, rows, keep)
             start = start.index_copy(0, rows, z)
             rows = rows[~seen.reached]
-        slack = slack_of(margin, logits)
-        kept, ends = (
-            pull_back(objective, x, margin, record, threat=threat, steps=search_steps, slack=slack)
-            for record in (kept, ends)
-        )
+        back = partial(pull_back, threat=threat, steps=search_steps, slack=slack_of(margin, logits))
+        kept, ends = back(objective, x, margin, kept), back(objective, x, margin, ends)
         rows = ends.reached.nonzero()[:, 0]
         kept = keep_better(kept, ends.z[rows], Evaluation(ends.loss[rows], ends.reached[rows]), rows, keep)
     return nearest_found(kept, x, threat)
