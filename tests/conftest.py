@@ -22,6 +22,12 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Every test begins at one state of torch's generator: what it draws does not depend on the tests before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data beside the repository; tests that need it are skipped where it is missing."""
