@@ -6,7 +6,6 @@ in a package of their own and announce its module under an entry point group (`a
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Generic, Literal, TypeVar
 
+from advbench.names import nearest
+from advbench.plain_images import on_plain_images
 from advbench.types import ConfigError
 
 Access = Literal["gradient", "scores", "decision", "none"]
@@ -222,15 +223,6 @@ def plural(kind: str) -> str:
     return "syntheses" if kind == "synthesis" else f"{kind}s"
 
 
-def nearest(name: str, names: list[str]) -> str:
-    """ "did you mean 'pgd'? " for the closest of `names`, or "" if none is close."""
-    spelt = {known.lower(): known for known in names}
-    close = difflib.get_close_matches(name.lower(), spelt, n=len(names) + 1, cutoff=0.5)
-    # The same letters in another order are a nearer miss than one letter more or less.
-    close.sort(key=lambda word: sorted(word) != sorted(name.lower()))
-    return f"did you mean {spelt[close[0]]!r}? " if close else ""
-
-
 ATTACKS: Registry[AttackInfo] = Registry("attack", "advbench.attacks")
 CONTROLS: Registry[AttackInfo] = Registry("control", "advbench.controls")
 ATTRIBUTIONS: Registry[AttributionInfo] = Registry("attribution", "advbench.attributions")
@@ -257,16 +249,18 @@ def attack(
 ) -> Callable[[Function], Function]:
     """Register `(model, x, y, threat, *, draws, targeted=False, ...) -> x_adv` under its own name: see `AttackInfo`."""
     places = tuple(map(float, norms))
-    return ATTACKS.register(
+    register = ATTACKS.register(
         AttackInfo(
             places, access, paper, minimum_norm, unbounded, nested, ratio, cost, structured, together, keeps_label
         )
     )
+    return lambda function: register(on_plain_images(function))
 
 
 def control(*, norms: tuple[float, ...], paper: str = "") -> Callable[[Function], Function]:
     """Register a perturbation without information: same signature as an attack."""
-    return CONTROLS.register(AttackInfo(tuple(map(float, norms)), "none", paper))
+    register = CONTROLS.register(AttackInfo(tuple(map(float, norms)), "none", paper))
+    return lambda function: register(on_plain_images(function))
 
 
 def attribution(*, paper: str = "", complete: bool = False, needs: Needs = "") -> Callable[[Function], Function]:

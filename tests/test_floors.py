@@ -16,7 +16,7 @@ PACKAGE = Path(registry.__file__).parent
 
 # Imports only go down. A room is a folder or a file directly in the package; "" is the package itself.
 FLOORS = {
-    0: {"types", "registry"},
+    0: {"types", "names", "plain_images", "registry"},
     1: {"core"},
     2: {"models", "datasets", "metrics", "store"},
     3: {"attacks", "controls", "attributions", "features", "synthesis"},
@@ -27,7 +27,14 @@ FLOORS = {
     8: {"__main__"},
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
-NEIGHBOURS = {("registry", "types"), ("cli", "")}  # (who, whom): the only imports along a floor
+# (who, whom): the only imports along a floor
+NEIGHBOURS = {
+    ("plain_images", "types"),
+    ("registry", "types"),
+    ("registry", "names"),
+    ("registry", "plain_images"),
+    ("cli", ""),
+}
 
 FORBIDDEN_NAMES = {"utils", "base", "misc", "common"}
 REGISTERING = {table.kind for table in vars(registry).values() if isinstance(table, Registry)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 import sys
 import textwrap
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from advbench import registry
-from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry, Registry, nearest
+from advbench.names import nearest
+from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry, Registry
 from advbench.types import ConfigError
 
 PACKAGE = "planted_attacks"
@@ -132,17 +135,18 @@ def test_third_parties_announce_their_modules_by_entry_points(
     assert plant["theirs"].summary == ""
 
 
-def test_the_decorator_gives_the_function_back_and_keeps_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_decorator_keeps_the_function_and_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
     for table in (ATTACKS, CONTROLS):
         monkeypatch.setattr(table, "_entries", {})
         monkeypatch.setattr(table, "_loaded", True)
 
-    def lonely() -> int:
-        return 7
+    def lonely() -> Tensor:
+        return torch.zeros(0)
 
     decorated = registry.attack(norms=(1, math.inf), access="scores", paper="arXiv:0", nested=True)(lonely)
-    assert decorated is lonely
-    assert ATTACKS["lonely"] == Entry("lonely", lonely, AttackInfo((1.0, math.inf), "scores", "arXiv:0", nested=True))
+    assert inspect.unwrap(decorated) is lonely
+    info = AttackInfo((1.0, math.inf), "scores", "arXiv:0", nested=True)
+    assert ATTACKS["lonely"] == Entry("lonely", decorated, info)
     registry.control(norms=(2,))(lonely)
     assert CONTROLS["lonely"].info == AttackInfo((2.0,), "none")
     assert "lonely" not in registry.ATTRIBUTIONS

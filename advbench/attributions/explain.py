@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from advbench.core.call_checks import check_parameters, check_seed, ordinary, sample_numbers, shown
+from advbench.core.call_checks import check_parameters, check_seed, sample_numbers, shown
 from advbench.core.draws import Draws
 from advbench.core.targets import Explained, Target, parse_target
 from advbench.models.check import check_images
 from advbench.models.refusal import naming_refusals
 from advbench.models.target_layers import check_layers
+from advbench.plain_images import ordinary
 from advbench.registry import ATTRIBUTIONS
 from advbench.types import ConfigError
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from advbench.core.targets import Explained, parse_target
-from advbench.registry import nearest
+from advbench.names import nearest
 from advbench.types import ConfigError
 
 _SIGN = re.compile(r"(\s+[+-]\s+)")

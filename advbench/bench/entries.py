@@ -15,7 +15,8 @@ from advbench.bench.parameters import Special, expand_parameters
 from advbench.bench.sections import each, read_norm, read_radius, unknown
 from advbench.bench.yaml_loader import Node, placing
 from advbench.defenses.settings import Training
-from advbench.registry import ATTACKS, DEFENSES, AttackInfo, Registry, nearest
+from advbench.names import nearest
+from advbench.registry import ATTACKS, DEFENSES, AttackInfo, Registry
 from advbench.types import ConfigError, Json, Radius, ThreatModel, norm_name, norm_of
 
 TRAINING = inspect.signature(Training, eval_str=True).parameters

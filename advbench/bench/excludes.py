@@ -12,7 +12,8 @@ from advbench.bench.model_entries import ModelChoice
 from advbench.bench.parameters import read_value
 from advbench.bench.sections import each, read_norm, unknown, word
 from advbench.bench.yaml_loader import Node
-from advbench.registry import ATTACKS, CONTROLS, nearest
+from advbench.names import nearest
+from advbench.registry import ATTACKS, CONTROLS
 from advbench.types import ConfigError, Json, norm_name
 
 NAMES = ("attack", "model", "defense", "goal", "norm")

@@ -20,7 +20,8 @@ from advbench.core.draws import Draws
 from advbench.core.targets import Target, as_target
 from advbench.metrics.randomisation import forget, layers_from_the_top
 from advbench.models.target_layers import check_layers
-from advbench.registry import ATTRIBUTIONS, AttributionInfo, Entry, nearest
+from advbench.names import nearest
+from advbench.registry import ATTRIBUTIONS, AttributionInfo, Entry
 from advbench.types import ConfigError, Json
 
 PIECE = 8  # samples that go to a method in one call

@@ -20,7 +20,8 @@ from typing import Literal, get_args
 from advbench.bench.sections import unknown
 from advbench.bench.yaml_loader import Node
 from advbench.core.annotations import SEQUENCES, describe, kind_of, members, options
-from advbench.registry import ATTACKS, AttackInfo, Entry, nearest
+from advbench.names import nearest
+from advbench.registry import ATTACKS, AttackInfo, Entry
 from advbench.types import Json, content_key
 
 # Reads one entry that is no plain value (a model, an attack) into all points of its axes.

@@ -14,7 +14,8 @@ from advbench.core.draws import Draws
 from advbench.core.journal import phase
 from advbench.core.targets import parse_target
 from advbench.models.target_layers import check_layers
-from advbench.registry import SYNTHESES, Entry, SynthesisInfo, nearest
+from advbench.names import nearest
+from advbench.registry import SYNTHESES, Entry, SynthesisInfo
 from advbench.synthesis.picture import check_steps, fitting_pictures
 from advbench.synthesis.visualize.generator import Generator, train_generator
 from advbench.types import ConfigError, Json

@@ -29,7 +29,7 @@ from advbench.bench.stage import CHUNK, Place
 from advbench.bench.status import MATRIX
 from advbench.core.call_checks import check_count, check_value
 from advbench.core.devices import choose_device
-from advbench.registry import nearest
+from advbench.names import nearest
 from advbench.store import StoreError, check_room, sole_writer, write_json
 from advbench.types import ConfigError, Json
 

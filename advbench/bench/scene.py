@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from advbench.bench.goals import targets
 from advbench.bench.judge import Verdict, judge
-from advbench.core.call_checks import ordinary, sample_numbers
+from advbench.core.call_checks import sample_numbers
 from advbench.core.copying import copy_of
 from advbench.core.devices import choose_device
 from advbench.core.draws import Draws
@@ -24,6 +24,7 @@ from advbench.models.predict import predict
 from advbench.models.prepare import Precision, Prepared, prepare
 from advbench.models.refusal import naming_refusals
 from advbench.models.watch import Watched
+from advbench.plain_images import ordinary
 from advbench.registry import CONTROLS, Access, AttackInfo, Entry
 from advbench.types import ConfigError, ThreatModel
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from advbench.bench.yaml_loader import Node, load_yaml, placing
-from advbench.registry import nearest
+from advbench.names import nearest
 from advbench.types import ConfigError, Radius, norm_of
 
 KEYS = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from advbench.bench.jobs import Job
-from advbench.registry import nearest
+from advbench.names import nearest
 from advbench.types import ConfigError
 
 KEYS = ("model", "defense", "attack", "goal", "norm", "kind")

@@ -17,7 +17,7 @@ from advbench.bench.picture_sources import Source, materials_of
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.load import load_dataset
 from advbench.diagnostics.conflict_stimuli import STYLE_WEIGHT, Painted, conflict_pairs, conflict_stimuli
-from advbench.registry import nearest
+from advbench.names import nearest
 from advbench.store import atomic_write, write_text
 from advbench.types import ConfigError
 

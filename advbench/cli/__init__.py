@@ -50,7 +50,7 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        from advbench.registry import nearest
+        from advbench.names import nearest
 
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             hint = nearest(args[0], list(COMMANDS))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import cast
 
+from advbench.names import nearest
 from advbench.registry import (
     ATTACKS,
     ATTRIBUTIONS,
@@ -22,7 +23,6 @@ from advbench.registry import (
     ModelInfo,
     Registry,
     SynthesisInfo,
-    nearest,
 )
 from advbench.types import ConfigError, Json, norm_name
 

@@ -8,9 +8,9 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
-from advbench.core.descent import when_reached
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
+from advbench.core.keep import when_reached
 from advbench.core.losses import margin_loss
 from advbench.core.objectives import misclassify
 from advbench.core.search import search

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import torch
 from torch import Tensor, nn
 
-from advbench.registry import nearest
+from advbench.names import nearest
 from advbench.types import ConfigError
 
 

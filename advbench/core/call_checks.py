@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from advbench.core.annotations import describe, fits, options
-from advbench.registry import Entry, nearest
+from advbench.names import nearest
+from advbench.registry import Entry
 from advbench.types import ConfigError
 
 Info = TypeVar("Info")
@@ -73,11 +74,6 @@ def check_count(what: str, value: object) -> None:
     """Raise ConfigError unless `value` is a whole number of at least 1, or None."""
     if value is not None and (not fits(value, int) or not value >= 1):  # type: ignore[operator]
         raise ConfigError(f"{what} must be a whole number of at least 1, got {shown(value)}")
-
-
-def ordinary(x: Tensor) -> Tensor:
-    """x without its graph, or a copy of it if it was made in `torch.inference_mode`: autograd refuses such tensors."""
-    return x.clone() if x.is_inference() else x.detach()
 
 
 def sample_numbers(sample_ids: Tensor | Sequence[int] | None, count: int) -> Tensor:

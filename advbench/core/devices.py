@@ -1,10 +1,14 @@
-"""The devices that a name may mean on this machine."""
+"""The devices that a name may mean on this machine, and how often a loop may make one of them wait."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from advbench.types import ConfigError
+
+# Asking which samples are done makes a GPU wait for its queue; a few steps too many are cheaper than that.
+_STEPS_BETWEEN_CHECKS = {"cuda": 5}
 
 
 def choose_device(name: str) -> str:
@@ -16,3 +20,13 @@ def choose_device(name: str) -> str:
     if name not in devices:
         raise ConfigError(f"no device {name!r} here; there are: {', '.join(devices)}")
     return devices[name]
+
+
+def steps_between_checks(z: Tensor) -> int:
+    """How many steps a loop over images z takes before it asks again which of its samples are done."""
+    return _STEPS_BETWEEN_CHECKS.get(z.device.type, 1)
+
+
+def time_to_check(step: int, z: Tensor) -> bool:
+    """Is this one of the steps at which a loop over images z asks?"""
+    return step % steps_between_checks(z) == 0

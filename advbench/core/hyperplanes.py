@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from advbench.core.devices import time_to_check
 from advbench.core.norms import dual, lengths, per_sample
 
 
@@ -66,16 +68,17 @@ def _level(weight: Tensor, room: Tensor, gain: Tensor, speed: Tensor) -> Tensor:
     """
     rate, t = weight * speed, torch.zeros_like(gain)
     before = torch.full_like(gain, -1.0, dtype=torch.int64)
-    while True:
+    for step in itertools.count(1):
         size = t * speed
         moving = size < room
         count = moving.sum(1, keepdim=True)
-        if bool((count == before).all()):
-            return torch.minimum(size, room)
+        if time_to_check(step, room) and bool((count == before).all()):
+            break
         before = count
         missing = gain - torch.linalg.vecdot(weight, torch.minimum(size, room))[:, None]
         slope = torch.linalg.vecdot(rate, moving.to(rate.dtype))[:, None]
         t = torch.where(missing > 0, t + missing / slope, t)  # infinite where nothing can move any more
+    return torch.minimum(size, room)
 
 
 def _linf(weight: Tensor, room: Tensor, gain: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ class Kept(NamedTuple):
 
 
 Keep = Callable[[Kept, Kept, Tensor], Tensor]  # (old, new, rows (A,)) -> (A,) bool: does new replace old?
+Stop = Callable[[Kept], Tensor]  # the record of the rows at work -> (A,) bool: may this sample leave?
 
 
 def keep_latest(old: Kept, new: Kept, rows: Tensor) -> Tensor:
@@ -49,19 +50,31 @@ def nothing_kept(z: Tensor) -> Kept:
     return Kept(z.clone(), z.new_full((len(z),), torch.inf), torch.zeros(len(z), dtype=torch.bool, device=z.device))
 
 
-def keep_better(kept: Kept, z: Tensor, evaluation: Evaluation, rows: Tensor, keep: Keep) -> Kept:
-    """The record (B, ...) after the iterates z (A, ...) of `rows` were seen; nothing adversarial is ever lost."""
+def when_reached(kept: Kept) -> Tensor:
+    """Leave as soon as the goal is reached."""
+    return kept.reached
+
+
+def keep_better(
+    kept: Kept, z: Tensor, evaluation: Evaluation, rows: Tensor, keep: Keep, *, late: Stop | None = None
+) -> Kept:
+    """The record (B, ...) after the iterates z (A, ...) of `rows` were seen; nothing adversarial is ever lost.
+
+    late: the rule for leaving, where samples that may leave are carried along for a while: they keep what they have.
+    """
     old = Kept(kept.z[rows], kept.loss[rows], kept.reached[rows])
     # A loss that is not a number is the worst there is: else nothing could beat it.
     loss = evaluation.loss.to(kept.loss.dtype).nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
     new = Kept(z, loss, evaluation.reached)
     first = torch.isinf(old.loss) & ~old.reached  # nothing seen yet
     better = (new.reached & ~old.reached) | ((new.reached == old.reached) & (first | keep(old, new, rows)))
+    if late is not None:
+        better = better & ~late(old)
     mixed = torch.where(better.reshape(-1, *[1] * (z.dim() - 1)), new.z, old.z)
     return Kept(
         kept.z.index_copy(0, rows, mixed),
         kept.loss.index_copy(0, rows, torch.where(better, new.loss, old.loss)),
-        kept.reached.index_copy(0, rows, new.reached | old.reached),
+        kept.reached.index_copy(0, rows, torch.where(better, new.reached, old.reached)),
     )
 
 

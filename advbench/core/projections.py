@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from advbench.core.devices import time_to_check
 from advbench.core.norms import lengths, per_sample
 from advbench.types import ThreatModel
 
@@ -122,19 +124,20 @@ def _shrink(delta: Tensor, room: Tensor, eps: float | Tensor) -> Tensor:
     t = torch.where(radius > 0, low, high)
     piece, found = torch.full_like(radius, -1.0).repeat(1, 2), torch.zeros_like(radius, dtype=torch.bool)
     newton = found
-    while True:
+    for step in itertools.count(1):
         shrunk = torch.minimum((size - t).clamp_min(0.0), cap)
         over = shrunk.sum(1, keepdim=True) - radius
         here = torch.cat([(part <= t).sum(1, keepdim=True) for part in (begin, size)], 1)  # (B, 2) begun, gone
         onward = t + over / (here[:, :1] - here[:, 1:])
         done = found | (newton & (here == piece).all(1, keepdim=True)) | (onward == t) | ~over.isfinite()
         done |= (over == 0) | ((t == 0) & (over < 0))
-        if bool(done.all()):
-            return torch.sign(delta) * shrunk.to(delta.dtype).reshape(delta.shape)
+        if time_to_check(step, delta) and bool(done.all()):
+            break
         low, high = torch.where(over > 0, t, low), torch.where(over > 0, high, t)
         piece, newton, middle = here, (onward > low) & (onward < high), (low + high) / 2
         found = done | ~newton & ((middle <= low) | (middle >= high))  # no number lies between the bounds
         t = torch.where(found, t, torch.where(newton, onward, middle))
+    return torch.sign(delta) * shrunk.to(delta.dtype).reshape(delta.shape)
 
 
 def _keep_largest(delta: Tensor, score: Tensor, eps: float | Tensor) -> Tensor:

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from advbench.core.descent import Stop, when_reached
 from advbench.core.gradients import evaluate
-from advbench.core.keep import Keep, Kept, keep_better, keep_strongest, nothing_kept
+from advbench.core.keep import Keep, Kept, Stop, keep_better, keep_strongest, nothing_kept, when_reached
 from advbench.core.objectives import Objective
 
 # (the record of the rows at work, rows (A,), step) -> candidates (A, ...)

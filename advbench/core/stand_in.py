@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.core.activations import layer_names
-from advbench.registry import nearest
+from advbench.names import nearest
 from advbench.types import ConfigError
 
 StandIn = Callable[[Tensor], Tensor]  # a module's input (A, ...) -> something like its output, differentiable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from advbench.registry import nearest
+from advbench.names import nearest
 from advbench.types import ConfigError
 
 _DIGITS = tuple("0123456789")

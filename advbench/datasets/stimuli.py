@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from advbench.datasets.images import read_image
-from advbench.registry import nearest
+from advbench.names import nearest
 from advbench.types import ConfigError
 
 

@@ -15,7 +15,8 @@ from advbench.models import timm, torchvision
 from advbench.models.sequential import names_weights, read_entry
 from advbench.models.spec import Spec, parse_spec
 from advbench.models.weights import WeightShapeError, load_weights
-from advbench.registry import DATASETS, MODELS, Entry, ModelInfo, nearest
+from advbench.names import nearest
+from advbench.registry import DATASETS, MODELS, Entry, ModelInfo
 from advbench.types import ConfigError
 
 _FILES = (".safetensors", ".pt", ".pth")

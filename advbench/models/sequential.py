@@ -15,7 +15,8 @@ from torch.nn import functional
 from advbench.models.normalize import Normalize
 from advbench.models.seeding import seeded
 from advbench.models.weights import load_weights
-from advbench.registry import model, nearest
+from advbench.names import nearest
+from advbench.registry import model
 from advbench.types import ConfigError, Json
 
 

@@ -7,7 +7,8 @@ from torch import nn
 from advbench.models.extras import import_extra
 from advbench.models.normalize import Normalized
 from advbench.models.seeding import seeded
-from advbench.registry import model, nearest
+from advbench.names import nearest
+from advbench.registry import model
 from advbench.types import ConfigError
 
 

@@ -7,7 +7,8 @@ from torchvision.models import WeightsEnum, get_model, get_model_weights, list_m
 
 from advbench.models.normalize import IMAGENET, Normalized
 from advbench.models.seeding import seeded
-from advbench.registry import model, nearest
+from advbench.names import nearest
+from advbench.registry import model
 from advbench.types import ConfigError
 
 

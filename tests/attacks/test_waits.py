@@ -9,9 +9,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from advbench.attacks.minimum_norm import approach
-from advbench.attacks.minimum_norm import ddn as ddn_module
-from advbench.attacks.score import random_search
+from advbench.core import devices
 from advbench.core.views import jpeg
 from advbench.registry import ATTACKS
 from advbench.types import ThreatModel
@@ -36,6 +34,9 @@ LOOPS = [
     Loop("sparse_rs", 0.0, 2.0, {}, "queries"),
     Loop("sparse_rs", 0.0, 2.0, {"unit": "pixel"}, "queries"),
     Loop("patch_rs", 0.0, 4.0, {}, "queries"),
+    Loop("apgd", 2.0, 1e-3, {}, "steps"),
+    Loop("apgd", inf, 1e-4, {}, "steps"),
+    Loop("pdpgd", 2.0, None, {}, "steps"),
     Loop("fmn", 2.0, None, {}, "steps"),
     Loop("ddn", 2.0, None, {}, "steps"),
 ]
@@ -43,8 +44,7 @@ LOOPS = [
 
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: f"{loop.name} {loop.norm}")
 def test_a_longer_run_waits_no_more_often(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (random_search, approach, ddn_module):
-        monkeypatch.setitem(module._STEPS_BETWEEN_CHECKS, "cpu", 1000)  # as on a GPU, but for the number
+    monkeypatch.setitem(devices._STEPS_BETWEEN_CHECKS, "cpu", 1000)  # as on a GPU, but for the number
     model = conv_net()
     with torch.no_grad():
         list(model.parameters())[-1][0] += 1000.0  # class 0 everywhere
@@ -64,3 +64,20 @@ def test_jpeg_waits_for_nothing_once_its_tables_are_there() -> None:
     with waits() as found:
         jpeg(x, quality)
     assert not found
+
+
+@pytest.mark.parametrize("name", ["mi_fgsm", "ni_fgsm", "di_fgsm", "vmi_fgsm", "newton_fool"])
+def test_a_step_waits_once_to_see_whether_a_sample_may_leave(name: str) -> None:
+    """Twice where the gradient is taken elsewhere than at the iterate, which is asked about only if that is likely."""
+    model = conv_net()
+    with torch.no_grad():
+        list(model.parameters())[-1][0] += 1000.0  # class 0 everywhere
+    x, y, draws = images(model, 3)
+    counts = []
+    for steps in (10, 20):
+        with waits() as found:
+            ATTACKS[name].function(
+                model, x, y, ThreatModel(ATTACKS[name].info.norms[-1], 1e-4), draws=draws, steps=steps
+            )
+        counts.append(found.total())
+    assert counts[1] - counts[0] <= 20

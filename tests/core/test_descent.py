@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from advbench.core.descent import descend, when_reached
+from advbench.core.descent import descend
 from advbench.core.gradients import backprop, in_pieces
-from advbench.core.keep import Keep, Kept, keep_latest, keep_nearest, keep_strongest
+from advbench.core.keep import Keep, Kept, keep_latest, keep_nearest, keep_strongest, when_reached
 from advbench.core.objectives import Objective
 from advbench.core.projections import into_box, within
 from advbench.core.step_rules import StepRule, adam, lbfgs, momentum, plain, steepest
@@ -142,9 +142,9 @@ def test_checks_for_leaving_may_be_rare(keep: Keep, monkeypatch: pytest.MonkeyPa
     """As on a GPU: a few steps more, but the same record: who is only carried along keeps what it stopped with."""
     z, thresholds = some(6, 3)
     for stop in (when_reached, lambda kept: kept.loss <= -1.5):
-        monkeypatch.setattr("advbench.core.descent._STEPS_BETWEEN_CHECKS", {})
+        monkeypatch.setattr("advbench.core.devices._STEPS_BETWEEN_CHECKS", {})
         often = descend(z, beyond(thresholds), step=RULES["adam"], steps=12, keep=keep, stop=stop)
-        monkeypatch.setattr("advbench.core.descent._STEPS_BETWEEN_CHECKS", {"cpu": 5})
+        monkeypatch.setattr("advbench.core.devices._STEPS_BETWEEN_CHECKS", {"cpu": 5})
         rarely = descend(z, beyond(thresholds), step=RULES["adam"], steps=12, keep=keep, stop=stop)
         assert torch.equal(often.reached, rarely.reached)
         torch.testing.assert_close(often.z, rarely.z)
@@ -229,7 +229,7 @@ def test_steps_that_are_behind_a_sample_are_not_taken_again(
     z, thresholds = some(len(taken), seed)
     options = {"step": RULES["steepest"], "keep": keep_latest, "stop": stop}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("advbench.core.descent._STEPS_BETWEEN_CHECKS", {"cpu": between})
+        patch.setattr("advbench.core.devices._STEPS_BETWEEN_CHECKS", {"cpu": between})
         together = descend(z, beyond(thresholds), steps=9, taken=torch.tensor(taken), **options)  # type: ignore[arg-type]
     for i, behind in enumerate(taken):
         alone = descend(z[i : i + 1], beyond(thresholds[i : i + 1]), steps=9 - behind, **options)  # type: ignore[arg-type]

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from advbench.core.descent import when_reached
 from advbench.core.draws import Draws
 from advbench.core.gradients import in_pieces
-from advbench.core.keep import Kept, keep_latest, keep_nearest
+from advbench.core.keep import Kept, keep_latest, keep_nearest, when_reached
 from advbench.core.objectives import Objective
 from advbench.core.search import Propose, search
 from advbench.types import Evaluation

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from advbench.core.devices import steps_between_checks, time_to_check
 from advbench.core.draws import Counter, Draws
-from advbench.core.keep import Kept, keep_better, keep_strongest, nothing_kept
+from advbench.core.keep import Kept, keep_better, keep_strongest, nothing_kept, when_reached
 from advbench.core.mean_gradient import mean_backprop, mean_evaluate
 from advbench.core.norms import lengths, per_sample
 from advbench.core.objectives import Objective
@@ -94,12 +95,13 @@ def checkpoints(steps: int) -> dict[int, int]:
 def _run(z: Tensor, objective: Objective, rule: Rule, *, steps: int, early_stop: bool, samples: int) -> Kept:
     """Take `steps` steps from z (B, ...); with `early_stop`, samples leave once the goal is reached."""
     rows, kept = torch.arange(len(z), device=z.device), nothing_kept(z)
+    late = when_reached if early_stop and steps_between_checks(z) > 1 else None
     evaluation, grad = mean_backprop(objective, z, rows, samples=samples)
     climb = _begin(z, evaluation, grad, rule)
     for done in range(steps + 1):
-        kept = keep_better(kept, climb.z, evaluation, rows, keep_strongest)
-        if early_stop and bool(evaluation.reached.any()):
-            rows, climb = rows[~evaluation.reached], _part(climb, ~evaluation.reached)
+        kept = keep_better(kept, climb.z, evaluation, rows, keep_strongest, late=late)
+        if early_stop and time_to_check(done, z) and not bool((left := ~kept.reached[rows]).all()):
+            rows, climb = rows[left], _part(climb, left)
         if done == steps or not len(rows):
             return kept
         climb = rule.look_back(climb, rows, done)

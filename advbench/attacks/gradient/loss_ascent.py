@@ -7,9 +7,10 @@ from math import inf
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, positive
-from advbench.core.descent import descend, when_reached
+from advbench.core.descent import descend
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
+from advbench.core.keep import when_reached
 from advbench.core.objectives import misclassify
 from advbench.core.projections import within
 from advbench.core.step_rules import plain

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, positive
 from advbench.attacks.gradient.runners_up_loop import towards_runners_up
-from advbench.core.descent import descend, when_reached
+from advbench.core.descent import descend
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
-from advbench.core.keep import Kept, keep_strongest
+from advbench.core.keep import Kept, keep_strongest, when_reached
 from advbench.core.losses import Loss
 from advbench.core.objectives import Objective
 from advbench.core.projections import within

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, positive
 from advbench.core import sampling
-from advbench.core.descent import descend, when_reached
+from advbench.core.descent import descend
 from advbench.core.draws import Draws
 from advbench.core.gradients import Gradient, backprop, frozen
-from advbench.core.keep import Kept, keep_strongest, nothing_kept
+from advbench.core.keep import Kept, keep_strongest, nothing_kept, when_reached
 from advbench.core.norms import lengths
 from advbench.core.objectives import Objective, misclassify
 from advbench.core.projections import within

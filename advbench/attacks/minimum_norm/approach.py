@@ -8,15 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from advbench.core.devices import time_to_check
 from advbench.core.gradients import backprop, evaluate
 from advbench.core.keep import Kept, keep_better, keep_nearest, near_enough, nearest_found, nothing_kept
 from advbench.core.norms import lengths
 from advbench.core.objectives import Objective
 from advbench.core.step_rules import State
 from advbench.types import Evaluation, ThreatModel
-
-# Asking which samples are done makes a GPU wait for its queue; a few steps too many are cheaper than that.
-_STEPS_BETWEEN_CHECKS = {"cuda": 5}
 
 
 class Sight(NamedTuple):
@@ -56,13 +54,12 @@ def approach(
     kept = keep_better(kept, x, evaluate(objective, x, rows), rows, keep)
     rows = (~kept.reached).nonzero()[:, 0]
     z, state = x[rows], init(x[rows])
-    between = _STEPS_BETWEEN_CHECKS.get(x.device.type, 1)
     for i in range(steps - 1):
         if not len(rows):
             break
         evaluation, grad = backprop(objective, z, rows)
         kept = keep_better(kept, z, evaluation, rows, keep)
-        if threat.eps is not None and i % between == 0:
+        if threat.eps is not None and time_to_check(i, x):
             left = ~near_enough(Kept(kept.z[rows], kept.loss[rows], kept.reached[rows]), x[rows], threat)
             if not bool(left.all()):
                 rows, z, grad = rows[left], z[left], grad[left]

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, positive
-from advbench.attacks.minimum_norm.constant_search import STEPS_BACK, lead, time_to_check
+from advbench.attacks.minimum_norm.constant_search import STEPS_BACK, lead
 from advbench.attacks.minimum_norm.slide import slide
 from advbench.core.descent import descend
+from advbench.core.devices import time_to_check
 from advbench.core.draws import Draws
 from advbench.core.gradients import attending, backprop, evaluate, frozen
 from advbench.core.hyperplanes import Hyperplane

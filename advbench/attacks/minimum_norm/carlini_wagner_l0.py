@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from advbench.attacks.minimum_norm.constant_search import DAMPING, time_to_check
+from advbench.attacks.minimum_norm.constant_search import DAMPING
+from advbench.core.devices import time_to_check
 from advbench.core.gradients import backprop
 from advbench.core.keep import Kept, keep_better, keep_nearest, near_enough
 from advbench.core.objectives import Objective

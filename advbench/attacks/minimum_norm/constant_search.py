@@ -19,9 +19,6 @@ from advbench.types import Evaluation, ThreatModel
 
 Cost = Callable[[Tensor, Tensor], Tensor]  # (images (A, ...), rows (A,)) -> (A,) what is paid beside the hinge
 
-# Asking which samples are done makes a GPU wait for its queue; a few steps too many are cheaper than that.
-_STEPS_BETWEEN_CHECKS = {"cuda": 5}
-
 
 class Ran(NamedTuple):
     """What a run with given constants came to."""
@@ -90,8 +87,3 @@ def over_constants(
         lower = torch.where(holds, lower, torch.maximum(lower, c))
         c = torch.where(upper.isfinite(), 0.5 * (lower + upper), 10.0 * c)
     return kept
-
-
-def time_to_check(step: int, x: Tensor) -> bool:
-    """Is this a step after which finished samples leave?"""
-    return step % _STEPS_BETWEEN_CHECKS.get(x.device.type, 1) == 0

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one, positive
 from advbench.attacks.minimum_norm.approach import Move, Sight, approach
+from advbench.core.devices import time_to_check
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.log_odds import log_odds
@@ -15,9 +16,6 @@ from advbench.core.objectives import misclassify
 from advbench.core.step_rules import Schedule, State, cosine
 from advbench.registry import attack
 from advbench.types import ConfigError, ThreatModel
-
-# Asking whose gradient is zero makes a GPU wait for its queue; a few steps without a direction are cheaper.
-_STEPS_BETWEEN_CHECKS = {"cuda": 5}
 
 
 @attack(norms=(2,), access="gradient", paper="arXiv:1811.09600", minimum_norm=True, ratio=1.05, cost=(101, 99))
@@ -90,7 +88,7 @@ class _Directions:
         """
         grad, length = sight.grad, lengths(sight.grad, 2.0)
         flat = length == 0  # (A,)
-        if step % _STEPS_BETWEEN_CHECKS.get(grad.device.type, 1) == 0:
+        if time_to_check(step, grad):
             known, self.any_flat = flat, bool(flat.any())
         if self.any_flat:
             noise = self.draws.rows(sight.rows).normal(tuple(grad.shape[1:]), "flat gradient", step).to(grad)

@@ -16,7 +16,7 @@ from advbench.core.norms import lengths, per_sample
 from advbench.core.objectives import Objective, misclassify, slack_of
 from advbench.core.regula_falsi import pull_back
 from advbench.registry import attack
-from advbench.types import ConfigError, ThreatModel
+from advbench.types import ConfigError, Evaluation, ThreatModel
 
 # Where a step aims, in parts of 1 / classes. With two classes 1 itself is the boundary, where the label may still win.
 _AIM = 0.99
@@ -84,11 +84,11 @@ def _down(
             return kept
         seen, grad = backprop(objective, z, rows)
         kept = keep_better(kept, z, seen, rows, keep_latest)
-        left = ~seen.reached
-        rows, z, grad = rows[left], z[left], grad[left]
+        if not bool((left := ~seen.reached).all()):
+            rows, z, grad, seen = rows[left], z[left], grad[left], Evaluation(*(part[left] for part in seen))
         # p is the logistic function of the loss: its slope is p (1 - p) times that of the loss, whose direction does
         # not drown in rounding where p is nearly 1.
-        p, slope = seen.loss[left].sigmoid(), lengths(grad, 2.0).clamp_min(torch.finfo(z.dtype).tiny)
+        p, slope = seen.loss.sigmoid(), lengths(grad, 2.0).clamp_min(torch.finfo(z.dtype).tiny)
         newton = (p - floor) / (p * (1.0 - p)).clamp_min(torch.finfo(z.dtype).tiny) / slope
         length = growth * torch.minimum(newton.clamp_min(0.0), eta * size[rows])
         unit = grad / torch.as_tensor(per_sample(slope, z))

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from advbench.attacks.arguments import at_least_one, at_least_zero, positive
-from advbench.core.descent import descend, when_reached
+from advbench.core.descent import descend
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
-from advbench.core.keep import Kept, keep_strongest
+from advbench.core.keep import Kept, keep_strongest, when_reached
 from advbench.core.losses import margin_loss
 from advbench.core.objectives import Objective, misclassify
 from advbench.core.projections import Project, within

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from advbench.core.devices import time_to_check
 from advbench.core.gradients import evaluate
 from advbench.core.keep import Kept, keep_better, keep_strongest, nothing_kept
 from advbench.core.norms import per_sample
@@ -15,9 +16,6 @@ from advbench.types import ConfigError
 
 Learn = Callable[[Tensor, Tensor], None]  # (was the last candidate kept? (A,) bool, rows (A,))
 Propose = Callable[[Tensor, Tensor, int], Tensor]  # (best so far (A, ...), rows (A,), step) -> candidates (A, ...)
-
-# Asking which samples are done makes a GPU wait for its queue; a few queries too many are cheaper than that.
-_STEPS_BETWEEN_CHECKS = {"cuda": 5}
 
 
 def enough_queries(queries: int, least: int, purpose: str) -> int:
@@ -41,9 +39,8 @@ def random_search(z: Tensor, objective: Objective, *, propose: Propose, steps: i
     loss, reached = evaluate(objective, z, rows)
     loss = loss.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
     done = Kept(z.clone(), loss.clone(), reached.clone())
-    between = _STEPS_BETWEEN_CHECKS.get(z.device.type, 1)
     for i in range(steps):
-        if i % between == 0 and bool(reached.any()):
+        if time_to_check(i, z) and bool(reached.any()):
             _record(done, Kept(z, loss, reached), rows)
             rows, z, loss, reached = (part[~reached] for part in (rows, z, loss, reached))
         if not len(rows):

@@ -70,8 +70,9 @@ def ascend(
             if parts.early_stop:
                 here = seen if at is z or targeted else _along(seen, grad, z - at)
                 done = _adversarial(objective, z, rows, here) if elsewhere else seen.reached
-                found = found.index_copy(0, rows[done], z[done])
-                rows, z, velocity, lack, at, grad = (part[~done] for part in (rows, z, velocity, lack, at, grad))
+                if bool(done.any()):
+                    found = found.index_copy(0, rows[done], z[done])
+                    rows, z, velocity, lack, at, grad = (part[~done] for part in (rows, z, velocity, lack, at, grad))
                 if not len(rows):
                     break
             raw = parts.smooth(grad + lack)

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from advbench.attacks.arguments import at_least_one
 from advbench.attacks.gradient.mi_fgsm import mi_fgsm
 from advbench.core.activations import record
-from advbench.core.descent import descend, when_reached
+from advbench.core.descent import descend
 from advbench.core.draws import Draws
 from advbench.core.gradients import attending, frozen, labels_at, logits_at
+from advbench.core.keep import when_reached
 from advbench.core.objectives import Objective
 from advbench.core.projections import within
 from advbench.core.stand_in import network_behind

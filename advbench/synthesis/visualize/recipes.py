@@ -11,7 +11,7 @@ from typing import Literal
 from torch import Tensor
 
 from advbench.core.step_rules import State, StepRule, adam, steepest
-from advbench.registry import nearest
+from advbench.names import nearest
 from advbench.types import ConfigError
 
 Space = Literal["fourier", "pixels", "normalised"]

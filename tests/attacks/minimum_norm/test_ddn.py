@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from advbench.attacks.minimum_norm import ddn as module
 from advbench.attacks.minimum_norm.approach import Sight
 from advbench.attacks.minimum_norm.ddn import ddn
+from advbench.core import devices
 from advbench.core.draws import Draws
 from advbench.testing import Linear, linear_problem
 from advbench.testing.witness import Dead
@@ -93,7 +94,7 @@ def test_a_gradient_that_vanishes_between_two_checks_holds_its_sample_until_the_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As on a GPU; and what happens to a sample does not depend on the others."""
-    monkeypatch.setitem(module._STEPS_BETWEEN_CHECKS, "cpu", 5)
+    monkeypatch.setitem(devices._STEPS_BETWEEN_CHECKS, "cpu", 5)
     slope, zero = torch.tensor([3.0, 4.0]), torch.zeros(2)
     grads = {step: torch.stack([slope if step == 0 else zero, zero, slope]) for step in range(7)}
     draws, found = Draws(0, torch.arange(3)), []
