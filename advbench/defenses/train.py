@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +23,8 @@ from advbench.defenses.checkpoint import load_checkpoint, save_checkpoint
 from advbench.defenses.curve import Curve, Epoch, Images, measure
 from advbench.defenses.schedules import OPTIMIZERS
 from advbench.defenses.settings import Training
-from advbench.types import ConfigError, ThreatModel, content_key, norm_name
+from advbench.defenses.training_key import training_key
+from advbench.types import ConfigError, ThreatModel, content_key
 
 __all__ = ["UNPERTURBED", "Training", "TrainingLoss", "plain", "train"]
 
@@ -77,12 +78,15 @@ def train(
     job = _Job(
         model, images, labels, order[held_out:], order[:held_out], loss, training, seed, threat, device, optimizer
     )
-    curve = Curve() if checkpoint is None else load_checkpoint(checkpoint, model, optimizer, job.key)
+    curve, key = Curve(), ""
+    if checkpoint is not None:
+        key = training_key(model, images, labels, loss, training=training, threat=threat, seed=seed)
+        curve = load_checkpoint(checkpoint, model, optimizer, key)
     with _modes_restored(model):
         while len(curve.epochs) < training.epochs:
             curve = Curve((*curve.epochs, _train_epoch(job, len(curve.epochs), progress)))
             if checkpoint is not None:
-                save_checkpoint(checkpoint, model, optimizer, curve, job.key)
+                save_checkpoint(checkpoint, model, optimizer, curve, key)
             if progress:
                 _tell(curve)
             if on_epoch is not None:
@@ -106,12 +110,6 @@ class _Job:
     threat: ThreatModel
     device: torch.device
     optimizer: Optimizer
-
-    @property
-    def key(self) -> str:
-        """Tells this training from others whose checkpoint may lie in the same place."""
-        threat = [norm_name(self.threat.norm), self.threat.eps, self.threat.low, self.threat.high]
-        return content_key([asdict(self.training), threat, self.seed, len(self.labels), int(self.labels.sum())])
 
 
 def _train_epoch(job: _Job, epoch: int, progress: bool) -> Epoch:

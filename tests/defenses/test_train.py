@@ -182,11 +182,24 @@ def test_bfloat16_learns_and_keeps_the_weights_in_float32(digits: Dataset) -> No
 
 
 def test_a_checkpoint_of_another_training_is_refused(digits: Dataset, tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.pt"
-    go = partial(train, images=digits.images, labels=digits.labels, checkpoint=path, progress=False)
-    go(net(), training=Training(epochs=1), seed=0)
+    settings = {"images": digits.images, "labels": digits.labels, "seed": 0, "loss": partial(adversarial, steps=1)}
+    settings |= {"checkpoint": tmp_path / "checkpoint.pt", "threat": LINF, "training": Training(epochs=1)}
+    train(net(), **settings, progress=False)  # type: ignore[arg-type]
+    others: list[dict[str, object]] = [
+        {"seed": 1},
+        {"training": Training(epochs=2)},
+        {"threat": LINF.at(0.2)},
+        {"loss": plain},
+        {"loss": partial(adversarial, steps=2)},
+        {"labels": digits.labels.flip(0)},  # the same labels in another order
+        {"images": lambda ids: 1.0 - digits.images(ids)},
+    ]
+    for other in others:
+        with pytest.raises(ConfigError, match="another training"):
+            train(net(), **{**settings, **other}, progress=False)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="another training"):
-        go(net(), training=Training(epochs=1), seed=1)
+        train(small_cnn((1, 8, 8), 10, seed=0), **settings, progress=False)  # type: ignore[arg-type]
+    train(net(), **settings, progress=False)  # type: ignore[arg-type]
 
 
 def test_nothing_to_train_on_and_no_radius_are_refused() -> None:
