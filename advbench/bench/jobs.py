@@ -129,13 +129,19 @@ class SubstituteRecipe:
 
     def identity(self) -> dict[str, Json]:
         """The key's pre-image: who learns, who answers, how."""
-        return {
+        who: dict[str, Json] = {
             "schema": 1,
             "labels": self.params,
             "student": self.student.content,
             "victim": self.victim.key,
             "seed": self.seed,
         }
+        # The key of a victim that was trained here, on the same images, speaks of them, and none of what wraps it.
+        if self.victim.training is None:
+            who["data"] = self.student.data_content
+        if self.victim.stage == "inference":
+            who["defense"] = [self.victim.defense, self.victim.defense_params]
+        return who
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from advbench.bench.parameters import content_of, expand_parameters, resolve_pat
 from advbench.bench.sections import each, unknown, word
 from advbench.bench.yaml_loader import Node, placing
 from advbench.defenses.substitute import substitute as from_labels
-from advbench.models.load import comes_trained
+from advbench.models.load import comes_trained, load_model
 from advbench.models.sequential import names_weights, read_entry
 from advbench.models.spec import Spec, parse_spec
+from advbench.models.weights import weights_hash
 from advbench.registry import MODELS
 from advbench.types import Json, content_key
 
@@ -116,6 +117,8 @@ def _choice(name: str, point: Mapping[str, Json], file: Path | None, item: Node,
         content, label = _CONTENTS.get(name, _architecture)(name, point)
     if weights is not None:
         content["weights"] = content_of(Path(weights))
+    elif name == "python" and fixed:
+        content["weights"] = _returned(str(point["name"]))
     return ModelChoice(name, params, weights, content, fixed, label, item.line)
 
 
@@ -136,7 +139,7 @@ def _listed(name: str, point: Mapping[str, Json]) -> tuple[dict[str, Json], str]
 
 
 def _coded(name: str, point: Mapping[str, Json]) -> tuple[dict[str, Json], str]:
-    """A function of the user's: its name and the file or package it is in, which is found but not run."""
+    """A function of the user's: its name and the file or package it is in."""
     top = str(point["name"]).split(":", maxsplit=1)[0].split(".", maxsplit=1)[0]
     found = importlib.util.find_spec(top)
     origin = Path(found.origin) if found and found.origin else Path()
@@ -144,6 +147,17 @@ def _coded(name: str, point: Mapping[str, Json]) -> tuple[dict[str, Json], str]:
     source = next((path for path in beside if path.name and path.exists()), None)
     sha256 = content_of(source) if source else None
     return {"name": name, "function": point["name"], "sha256": sha256}, str(point["name"])
+
+
+def _returned(name: str) -> str | None:
+    """The hash of the weights that a function of the user's comes with, which may have changed while its file did not.
+
+    None if it fails: its cells will say why.
+    """
+    try:
+        return weights_hash(load_model(f"python:{name}", allow_code=True))
+    except Exception:
+        return None
 
 
 _CONTENTS: Mapping[str, Callable[[str, Mapping[str, Json]], tuple[dict[str, Json], str]]] = {
