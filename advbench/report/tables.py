@@ -123,14 +123,17 @@ def class_rows(panels: Sequence[Panel], subject: Subject, limit: int = 20) -> li
 
 @dataclass(frozen=True)
 class ControlRow:
-    """A control beside the strongest single attack at the same radius; lengths are medians over correct samples."""
+    """A control beside the single attack that fools most at the same radius; lengths are medians over correct samples.
+
+    Both rates are over the correct samples that this attack applies to: a goal may leave some out.
+    """
 
     subject: Subject
     control: Method
     attack: Method | None
     eps: str
     order: float  # eps as a number, to sort by
-    by_control: Rate  # share of correct samples that the control fools
+    by_control: Rate  # share that the control fools
     by_attack: Rate | None
     control_length: float
     attack_length: float
@@ -154,8 +157,8 @@ def _control_row(panel: Panel, cell: StoredCell, text: str, eps: float) -> Contr
     correct = cell.rows.groupby("sample_id")["clean_correct"].first()
     held = panel.held[cell.id.key][eps]
     attacks = panel.of(subject, "attack")
-    strongest = min(attacks, key=lambda a: int(panel.held[a.id.key][eps].sum()), default=None)
-    fooled = None if strongest is None else _fooled(panel.held[strongest.id.key][eps], correct)
+    strongest = max(attacks, key=lambda a: _count_fooled(panel.held[a.id.key][eps], correct), default=None)
+    against = held if strongest is None else panel.held[strongest.id.key][eps]
     survived = panel.worst[subject][eps] if subject in panel.worst else correct
     return ControlRow(
         subject=subject,
@@ -163,8 +166,8 @@ def _control_row(panel: Panel, cell: StoredCell, text: str, eps: float) -> Contr
         attack=None if strongest is None else strongest.id.method,
         eps=text,
         order=eps,
-        by_control=_fooled(held, correct),
-        by_attack=fooled,
+        by_control=_fooled(held.loc[against.index], correct),
+        by_attack=None if strongest is None else _fooled(against, correct),
         control_length=_length(cell, panel.norm, eps),
         attack_length=math.nan if strongest is None else _length(strongest, panel.norm, eps),
         only_control=int((survived & ~held).sum()) if subject in panel.worst else 0,
@@ -172,8 +175,12 @@ def _control_row(panel: Panel, cell: StoredCell, text: str, eps: float) -> Contr
     )
 
 
+def _count_fooled(held: pd.Series[bool], correct: pd.Series[bool]) -> int:
+    return int((correct.loc[held.index] & ~held).sum())
+
+
 def _fooled(held: pd.Series[bool], correct: pd.Series[bool]) -> Rate:
-    return wilson(int((correct & ~held).sum()), int(correct.sum()))
+    return wilson(_count_fooled(held, correct), int(correct.loc[held.index].sum()))
 
 
 def _length(cell: StoredCell, norm: float, eps: float) -> float:

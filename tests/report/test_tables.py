@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -102,3 +103,23 @@ def test_controls_stand_beside_the_strongest_attack_of_the_same_eps(views: list[
     assert len(rows) == 3 * 4
     assert all(row.by_attack is not None and row.excess >= 0 for row in rows)
     assert all(row.control_length <= row.order * (1 + 1e-9) for row in rows)
+
+
+def test_an_attack_that_applies_to_few_samples_is_not_the_strongest_for_that(views: list[Panel]) -> None:
+    """It left few that held, but it also fooled few; where there is no other, the control is measured where it was."""
+    panel = views[0]
+    subject = panel.subjects[0]
+    (control,), (first, *others) = panel.of(subject, "control"), panel.of(subject, "attack")
+    few = sorted(first.rows.loc[first.rows["clean_correct"], "sample_id"].unique())[:6]
+    rows = first.rows.copy()
+    rows.loc[~rows["sample_id"].isin(few), ["status", "fooled"]] = ["not_applicable", False]
+    narrow = replace(first, rows=rows)
+    radius = panel.radii.index(max(panel.radii, key=float))
+
+    beside = control_rows(replace(panel, entries=(control, narrow, *others)), [subject])[radius]
+    assert beside.attack in {cell.id.method for cell in others}
+    alone = control_rows(replace(panel, entries=(control, narrow)), [subject])[radius]
+    assert alone.by_attack is not None
+    assert alone.by_attack.n == alone.by_control.n == len(few)
+    largest = control.rows[(control.rows["eps"] == panel.grid[radius]) & control.rows["sample_id"].isin(few)]
+    assert alone.by_control.value == pytest.approx(largest["fooled"].mean())
