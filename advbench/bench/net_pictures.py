@@ -41,12 +41,16 @@ _CLASS_IMAGE = ImageRecipe("pixels", "noise", 0.02, along_gradient, 0.03, 60, bo
 
 
 class Shown(NamedTuple):
-    """Classes (k,), a sample's id and image of each, (k,) and (k, C, H, W), and the random numbers of the columns."""
+    """Classes (k,), a sample's id and image of each, (k,) and (k, C, H, W), and the random numbers of the columns.
+
+    source: the data that the samples are of.
+    """
 
     classes: Tensor
     ids: Tensor
     photos: Tensor
     draws: Draws
+    source: Mapping[str, Json]
 
 
 @dataclass(frozen=True)
@@ -127,12 +131,16 @@ def groups(jobs: Sequence[Job]) -> list[list[Net]]:
 def make_pictures(jobs: Sequence[Job], methods: Sequence[str], place: Place) -> None:
     """Fill the matrix's folder `pictures` for the groups among the jobs; what is there already is not made again.
 
+    Without methods only its index goes, so that no report shows what the matrix does not ask for any more.
+
     Whatever goes wrong with a picture is noted in place of it. Raises Interrupted and StoreError.
     """
+    folder = place.folder / FOLDER
+    if not methods:
+        (folder / INDEX).unlink(missing_ok=True)
     families = groups(jobs) if methods else []
     if not families:
         return
-    folder = place.folder / FOLDER
     with interrupts.at_once(), exact_float32(), sole_writer(folder):
         try:
             shown = _chosen(jobs[0], place)
@@ -152,7 +160,8 @@ def make_pictures(jobs: Sequence[Job], methods: Sequence[str], place: Place) -> 
 
 def _row(net: Net, shown: Shown, methods: Sequence[str], folder: Path, place: Place) -> Json:
     """The index's entry of one net, its file made if need be."""
-    key = content_key([_VERSION, net.recipe.key, list(methods), shown.ids.tolist(), int(shown.draws.seed)])[:16]
+    of: list[Json] = [net.recipe.key, shown.source, shown.ids.tolist()]
+    key = content_key([_VERSION, *of, list(methods), int(shown.draws.seed)])[:16]
     file = folder / f"{key}.safetensors"
     failed: dict[str, str] = {}
     known = _known(file)
@@ -209,7 +218,8 @@ def _chosen(job: Job, place: Place) -> Shown:
     classes = there[spread]
     first = torch.stack([ids[labels == kind][0] for kind in classes])
     here = torch.device(place.device)
-    return Shown(classes.to(here), first, data.images(first).to(here), Draws(job.cell.seed, first.to(here)))
+    source = {name: value for name, value in job.cell.dataset.items() if name != "ids"}
+    return Shown(classes.to(here), first, data.images(first).to(here), Draws(job.cell.seed, first.to(here)), source)
 
 
 def _reason(error: Exception) -> str:

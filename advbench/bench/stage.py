@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.bench.cell_folder import folder_name
-from advbench.bench.jobs import DataChoice, EnsembleRecipe, Job, Recipe, SubstituteRecipe
+from advbench.bench.jobs import EnsembleRecipe, Job, Recipe, SubstituteRecipe
 from advbench.bench.learned_images import learned_images
 from advbench.bench.parameters import arguments
 from advbench.bench.recipes import obtain
@@ -68,7 +68,7 @@ def set_stage(job: Job, place: Place) -> Stage:
 def load_samples_of(job: Job, place: Place) -> tuple[Dataset, Tensor]:
     """The job's dataset and the ids (N,) of its samples in it."""
     stored = cast("Mapping[str, list[int]]", read_json(place.samples_file(str(job.cell.dataset["ids"]))))
-    return _dataset(job.data), torch.tensor(stored["ids"], dtype=torch.int64)
+    return _dataset(job), torch.tensor(stored["ids"], dtype=torch.int64)
 
 
 def load_model_of(recipe: Recipe | SubstituteRecipe | EnsembleRecipe, place: Place) -> nn.Module:
@@ -81,10 +81,12 @@ _MODELS: list[tuple[object, nn.Module]] = []
 _DATA: list[tuple[object, Dataset]] = []
 
 
-def _dataset(choice: DataChoice) -> Dataset:
+def _dataset(job: Job) -> Dataset:
+    choice = job.data
     root = None if choice.root is None else Path(choice.root)
+    known = (choice, str(job.cell.dataset["name"]))  # whose name has the content of files: they may have changed
     return _remembered(
-        _DATA, choice, lambda: load_dataset(choice.name, choice.split, root=root, size=choice.size), keep=1
+        _DATA, known, lambda: load_dataset(choice.name, choice.split, root=root, size=choice.size), keep=1
     )
 
 

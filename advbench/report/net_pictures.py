@@ -77,7 +77,8 @@ def net_pictures(matrix: StoredMatrix) -> NetPictures:
     try:
         index = cast("dict[str, Any]", read_json(folder / "pictures.json"))
         said = {str(name): str(text) for name, text in index["methods"].items()}
-        read = [_group(folder, number, entries, said, classes) for number, entries in enumerate(index["groups"], 1)]
+        groups = [nets for entries in index["groups"] if len(nets := _planned(matrix, entries)) > 1]
+        read = [_group(folder, number, nets, said, classes) for number, nets in enumerate(groups, 1)]
     except FileNotFoundError:
         return NetPictures((), "")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -92,6 +93,12 @@ def net_pictures(matrix: StoredMatrix) -> NetPictures:
     missing = len(read) - len(shown)
     note = f"{missing} of {len(read)} groups of nets are not shown." if missing else ""
     return NetPictures(tuple(shown), note)
+
+
+def _planned(matrix: StoredMatrix, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The nets that are in the matrix now; a smaller one may have taken the place of that of the pictures."""
+    there = {entry.id.subject for entry in matrix.entries}
+    return [entry for entry in entries if (str(entry["model"]), str(entry["defense"])) in there]
 
 
 def _group(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from advbench.report.net_pictures import NetPictures
 from advbench.report.net_pictures import net_pictures as read_pictures
 from advbench.report.render import report
 from advbench.report.stored import read_matrix
+from advbench.store import write_tensors
 from advbench.synthesis.inversion.feature_distance import features_of
 from advbench.types import ConfigError
 from tests.bench.tiny_matrix import write_matrix
@@ -105,6 +107,41 @@ def test_made_once_and_read_by_the_report(tmp_path: Path, quick: list[str]) -> N
 
 
 @pytest.mark.slow
+def test_other_images_under_the_same_ids_make_other_pictures(tmp_path: Path, quick: list[str]) -> None:
+    weights = {}
+    for seed in (0, 1):
+        weights[seed] = tmp_path / f"{seed}.safetensors"
+        write_tensors(weights[seed], load_model("linear", shape=(1, 8, 8), classes=10, seed=seed).state_dict())
+    models = [{"linear": {"weights": [str(path) for path in weights.values()]}}]
+    photos = []
+    for value in (50, 200):
+        images = np.full((20, 8, 8), value, np.uint8)
+        np.savez(tmp_path / "data.npz", images=images, labels=np.arange(20) % 10)
+        file = asked(tmp_path, models=models, defenses=["none"], data={"name": "npz:data.npz"}, pictures=["visualize"])
+        assert run(file, results=tmp_path, device="cpu").exit_code == 0
+        (group,) = read_pictures(read_matrix(tmp_path / "m")).groups
+        photos.append([spot.uri for spot in group.samples])
+    assert photos[0] != photos[1]
+
+
+@pytest.mark.slow
+def test_the_report_shows_the_nets_that_the_matrix_still_has_and_asks_for(tmp_path: Path, quick: list[str]) -> None:
+    both = asked(tmp_path, pictures=["visualize"])
+    text = both.read_text()
+    assert run(both, results=tmp_path, device="cpu").exit_code == 0
+    assert len(read_pictures(read_matrix(tmp_path / "m")).groups) == 1
+    one = asked(tmp_path, pictures=["visualize"], defenses=DEFENSES[:1])
+    assert run(one, results=tmp_path, device="cpu").exit_code == 0
+    assert read_pictures(read_matrix(tmp_path / "m")) == NetPictures((), "")
+    both.write_text(text)
+    assert run(both, results=tmp_path, device="cpu").exit_code == 0
+    assert quick == ["visualize"] * 2  # nothing again
+    assert len(read_pictures(read_matrix(tmp_path / "m")).groups) == 1
+    assert run(asked(tmp_path), results=tmp_path, device="cpu").exit_code == 0
+    assert read_pictures(read_matrix(tmp_path / "m")) == NetPictures((), "")
+
+
+@pytest.mark.slow
 def test_a_picture_that_fails_takes_nothing_with_it(
     tmp_path: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +176,7 @@ def test_the_report_without_pictures_or_with_a_torn_index_goes_on(tmp_path: Path
 def test_the_methods_make_pictures_that_the_net_answers() -> None:
     model = load_model("small_cnn", shape=(1, 8, 8), classes=10)
     photos = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    shown = Shown(torch.tensor([1, 4, 7]), torch.tensor([5, 6, 7]), photos, Draws(0, torch.tensor([5, 6, 7])))
+    shown = Shown(torch.tensor([1, 4, 7]), torch.tensor([5, 6, 7]), photos, Draws(0, torch.tensor([5, 6, 7])), {})
     made = {name: method.made(model, shown) for name, method in METHODS.items()}
     for images in made.values():
         assert images.shape == photos.shape
