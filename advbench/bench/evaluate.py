@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.bench.goals import check_goal
-from advbench.bench.judge import inside
+from advbench.bench.judge import inside, limit
 from advbench.bench.ledger import Ledger
 from advbench.bench.scene import Assault, Execution, Scene, run_attack, set_scene, stay, strike
 from advbench.core.call_checks import check_count, check_network, check_parameters, check_seed, shown
@@ -102,7 +102,8 @@ def evaluate_grid(
     """The rows of one cell: for each radius of the increasing grid (None: minimum-norm) the B samples in order.
 
     The grid runs upwards; an example found at one radius counts at every radius whose ball holds it (evidence
-    "carried"), so a row is never more robust than in a run at its radius alone. With `assault.nested` the radii of an
+    "carried"), so a row is never more robust than in a run at its radius alone; but each radius of an attack on all
+    samples together is a run of its own. With `assault.nested` the radii of an
     attack that declares it run downwards, and a sample that held in a ball is not attacked again in the smaller ones
     inside it (evidence "nested"): about as cheap as one radius, but only as good as the attack is at the largest. An
     attack that can be told where to begin (pgd, apgd) begins in the smaller ball at the example of the larger one,
@@ -124,12 +125,14 @@ def evaluate_grid(
         rows = ledger.open_rows(k)
         if not len(rows):
             continue
-        # A walk towards x meets examples outside of the ball first: they do not count as its first success.
-        reach = [eps for eps in radii[k : k + 1] if eps is not None and assault.entry.info.minimum_norm]
+        # Some meet errors outside of the ball first, or in altered copies of x: those are not its first success.
+        reach = _reach(scene, norm, radii[k : k + 1])
         above = nested and k + 1 < len(radii) and assault.entry.takes("x_start")
         x_start = ledger.examples(k + 1, rows) if above else None
         verdict, watched = strike(scene, rows, threat.at(radii[k]), reach=reach, x_start=x_start)
         ledger.write(k, rows, verdict, watched, page=0 if reach else None)
+        if assault.entry.info.together:
+            continue  # one perturbation for all samples: those fooled by the one of a smaller ball are in this set too
         for other, eps in enumerate(radii):
             fits = verdict.reached & inside(verdict.distances[norm], threat.at(eps), size=x[0].numel())
             ledger.carry(other, rows[fits], source=k)
@@ -142,13 +145,18 @@ def _once_for_all(scene: Scene, ledger: Ledger, norm: float, radii: Sequence[flo
     """The rows of a minimum-norm attack over a grid: one run, read at each radius."""
     rows = ledger.open_rows(0) if radii else scene.y[:0]
     if len(rows):
-        verdict, watched = strike(scene, rows, ThreatModel(norm, None), reach=radii)
+        verdict, watched = strike(scene, rows, ThreatModel(norm, None), reach=_reach(scene, norm, radii))
         size = scene.x[0].numel()
         for k, eps in enumerate(radii):
             fits = verdict.reached & inside(verdict.distances[norm], ThreatModel(norm, eps), size=size)
             found = fits.nonzero()[:, 0]
             ledger.write(k, rows, stay(scene, rows).replaced(found, verdict.take(found)), watched, page=k)
     return ledger.outcomes()
+
+
+def _reach(scene: Scene, norm: float, radii: Sequence[float | None]) -> list[float]:
+    """How far from x a success may lie to be one, for each radius that there is."""
+    return [limit(ThreatModel(norm, eps), size=scene.x[0].numel()) for eps in radii if eps is not None]
 
 
 @torch.inference_mode(False)

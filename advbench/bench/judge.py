@@ -81,9 +81,9 @@ def judge(
     in_ball = finite & inside(distances[threat.norm], threat, size=flat.shape[1])
     logits = predict(model, point, batch=batch)
     adv_pred = logits.argmax(1)
-    # A prediction that is not a number is no evidence of robustness.
+    # A prediction that is not a number is no evidence of robustness, nor of a class that was to be reached.
     broken = ~torch.isfinite(logits).all(1)
-    goal = torch.where(target < 0, (adv_pred != label) | broken, adv_pred == target)
+    goal = torch.where(target < 0, (adv_pred != label) | broken, (adv_pred == target) & ~broken)
     return Verdict(
         x_adv=point,
         adv_pred=adv_pred,
@@ -97,7 +97,10 @@ def judge(
 
 def inside(distance: Tensor, threat: ThreatModel, *, size: int) -> Tensor:
     """Is each distance (B,) float64 of images with `size` components within the radius, up to rounding?"""
-    if threat.eps is None:
-        return torch.isfinite(distance)
+    return torch.isfinite(distance) if threat.eps is None else distance <= limit(threat, size=size)
+
+
+def limit(threat: ThreatModel, *, size: int) -> float:
+    """The largest distance that counts as inside: the radius, and what rounding of `size` components may add to it."""
     rounding = ABSOLUTE_TOLERANCE * (math.sqrt(size) if threat.norm == 1.0 else 1.0)
-    return distance <= threat.eps * (1.0 + RELATIVE_TOLERANCE) + rounding
+    return threat.radius * (1.0 + RELATIVE_TOLERANCE) + rounding

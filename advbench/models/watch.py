@@ -161,12 +161,7 @@ class Watched(nn.Module):
             met = (classes == self.y[rows]) == self.targeted
             count = self.forwards[rows] + _turns(rows)  # passes of the sample before this one
             self.first_success = _first(self.first_success, rows, count, met)
-            if self.reach is not None:
-                centre, norm, radii = self.reach
-                distance = lengths(x.detach() - centre[rows], norm)
-                for k, eps in enumerate(radii):
-                    within = _first(self.first_within[:, k], rows, count, met & (distance <= eps))
-                    self.first_within[:, k] = within
+            self._note_within(x, rows, count, met)
             self.forwards.index_add_(0, rows, torch.ones_like(rows))
             self.hits.index_add_(0, rows, met.long())
         if self.tracing:
@@ -175,6 +170,18 @@ class Watched(nn.Module):
             _on_backward(logits, partial(self._count_backward, rows))
         if _wants_gradient(x) and not self._leads(logits, x):
             self.cut.index_add_(0, rows, torch.ones_like(rows))
+
+    def _note_within(self, x: Tensor, rows: Tensor, count: Tensor, met: Tensor) -> None:
+        """Enter the first hit within each radius, after `count` (A,) passes of samples whose goal is `met` (A,)."""
+        if self.reach is None:
+            return
+        news = met & (self.first_within[rows] < 0).any(1)
+        if x.device.type == "cpu" and not bool(news.any()):  # as most often; a GPU would be waited for
+            return
+        centre, norm, radii = self.reach
+        distance = lengths(x.detach() - centre[rows], norm)
+        for k, eps in enumerate(radii):
+            self.first_within[:, k] = _first(self.first_within[:, k], rows, count, met & (distance <= eps))
 
     def _count_backward(self, rows: Tensor, grad: Tensor) -> Tensor | None:
         if self.budget is None:

@@ -449,3 +449,18 @@ def test_a_model_that_writes_into_its_images_is_refused(net: nn.Module, samples:
 def test_logits_that_are_no_numbers_are_refused(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(ConfigError, match="not finite on clean images"):
         evaluate(NoNumbers(net), *samples, attack="pgd", threat=ThreatModel(math.inf, 0.1))
+
+
+@pytest.mark.parametrize(("name", "norm", "radii"), [("universal", math.inf, GRID[1:4]), ("universal_patch", 0.0, None)])
+def test_one_perturbation_for_all_samples_is_one_at_every_radius(
+    net: nn.Module, samples: tuple[Tensor, Tensor], name: str, norm: float, radii: tuple[Radius, ...] | None
+) -> None:
+    x, y = samples
+    grid = radii or tuple(map(Radius, ("9", "16", "25")))
+    assault = Assault(ATTACKS[name], {"epochs": 2})
+    table = evaluate_grid(net, x, y, None, assault=assault, norm=norm, grid=grid, execution=Execution())
+    for k, radius in enumerate(grid):
+        page = table.take(torch.arange(40 * k, 40 * (k + 1)))
+        alone = evaluate(net, x, y, attack=name, threat=ThreatModel(norm, float(radius)), epochs=2)
+        _assert_same(page, alone)
+        assert set(page.evidence.tolist()) == {0}
