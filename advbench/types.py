@@ -19,7 +19,7 @@ NORMS = (0.0, 1.0, 2.0, math.inf)
 
 # How a row of `Outcomes` came about. The codes are stored: append, never reorder.
 STATUSES = ("held", "fooled", "clean_error", "invalid", "not_applicable")
-EVIDENCE = ("run", "carried", "nested", "decided", "audited")
+EVIDENCE = ("run", "carried", "nested", "decided", "audited", "unstarted")
 
 
 class ConfigError(ValueError):

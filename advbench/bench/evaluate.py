@@ -17,12 +17,13 @@ from advbench.core.call_checks import check_count, check_network, check_paramete
 from advbench.core.devices import choose_device
 from advbench.metrics.blind import ADVICE, blind
 from advbench.metrics.invalid import invalid
+from advbench.metrics.unstarted import unstarted
 from advbench.models.check import SAMPLES, check_images
 from advbench.models.gradient_end import gradient_end
 from advbench.models.predict import exact_float32
 from advbench.models.prepare import Precision
 from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry, attack_or_control
-from advbench.types import STATUSES, ConfigError, Outcomes, Radius, ThreatModel, norm_name
+from advbench.types import EVIDENCE, STATUSES, ConfigError, Outcomes, Radius, ThreatModel, norm_name
 
 
 def evaluate(
@@ -47,8 +48,8 @@ def evaluate(
     least_likely, next or a class index. sample_ids (B,) int64 fix each sample's random numbers (default 0 .. B - 1).
     device: where to compute (default: where x is); the rows come back on the CPU. budget: passes (forward plus
     backward) through the model that a sample may take. Raises ConfigError on what cannot be evaluated. Warns
-    (UserWarning) if results lie outside of the ball or the box, which count as held, and if most of the samples that
-    held never got a gradient other than zero from an attack that asked for it.
+    (UserWarning) if results lie outside of the ball or the box, which count as held, if most of the samples that held
+    never got a gradient other than zero from an attack that asked for it, and if a search had nothing to begin with.
     """
     entry = _method(attack)
     if not isinstance(threat, ThreatModel):
@@ -73,7 +74,8 @@ def evaluate(
 def _warn(attack: str, outcomes: Outcomes, threat: ThreatModel, model: nn.Module, x: Tensor) -> None:
     """Say what the rows of one radius keep silent about: results that do not count, gradients that were not there."""
     outside = outcomes.status == STATUSES.index("invalid")
-    if not bool((outside | outcomes.blind).any()):
+    begun = outcomes.evidence != EVIDENCE.index("unstarted")
+    if not bool((outside | outcomes.blind | ~begun).any()):
         return
     table = outcomes.to_pandas()
     if (refused := invalid(table, threat.norm)) is not None:
@@ -84,6 +86,8 @@ def _warn(attack: str, outcomes: Outcomes, threat: ThreatModel, model: nn.Module
         name = gradient_end(model, x[:SAMPLES].to(first.device)) if unled.blind == unled.asked else ""
         where = f" It ends at the module {name!r}." if name else ""
         warnings.warn(f"{attack}: {unled}.{where} {ADVICE}", UserWarning, stacklevel=3)
+    if (left := unstarted(table)) is not None:
+        warnings.warn(f"{attack}: {left}", UserWarning, stacklevel=3)
 
 
 @torch.inference_mode(False)  # there are no gradients in the caller's, if there is one

@@ -15,7 +15,7 @@ from advbench.models.watch import Watched
 from advbench.types import EVIDENCE, STATUSES, Outcomes
 
 _HELD, _FOOLED, _CLEAN_ERROR, _INVALID, _NOT_APPLICABLE = range(len(STATUSES))
-_RUN, _CARRIED, _NESTED, _DECIDED, _AUDITED = range(len(EVIDENCE))
+_RUN, _CARRIED, _NESTED, _DECIDED, _AUDITED, _UNSTARTED = range(len(EVIDENCE))
 _DISTANCES = {"l0": 0.0, "l1": 1.0, "l2": 2.0, "linf": math.inf}
 
 
@@ -90,7 +90,7 @@ class Ledger:
 def _evidence(watched: Watched, size: int) -> Tensor:
     """How each of the samples (size,) was settled, as the attack says; int8."""
     evidence = torch.full((size,), _RUN, dtype=torch.int8, device=watched.y.device)
-    for code in (_DECIDED, _AUDITED):
+    for code in (_DECIDED, _AUDITED, _UNSTARTED):
         evidence[marked(watched.marks, EVIDENCE[code], size, evidence.device)] = code
     return evidence
 

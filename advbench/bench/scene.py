@@ -197,7 +197,8 @@ def run_attack(
         budget=scene.assault.budget,
         reach=(x, threat.norm, reach) if reach else None,
     )
-    call = partial(entry.function, watched, x.clone(), goal, threat, draws=scene.draws.rows(rows), **scene.params)
+    params = _for_rows(scene, rows)
+    call = partial(entry.function, watched, x.clone(), goal, threat, draws=scene.draws.rows(rows), **params)
     told: dict[str, object] = {"targeted": True} if scene.targeted else {}
     if x_start is not None:
         told["x_start"] = x_start
@@ -216,6 +217,14 @@ def run_attack(
         batch=scene.micro_batch,
     )
     return verdict, watched
+
+
+def _for_rows(scene: Scene, rows: Tensor) -> dict[str, object]:
+    """The attack's parameters for the samples at `rows` (A,): of `starts`, an image per sample, theirs."""
+    params, starts = dict(scene.params), scene.params.get("starts")
+    if isinstance(starts, Tensor) and len(starts) == len(scene.x):
+        params["starts"] = starts[rows.to(starts.device)]
+    return params
 
 
 def stay(scene: Scene, rows: Tensor) -> Verdict:

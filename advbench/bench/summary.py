@@ -12,6 +12,7 @@ from advbench.metrics.blind import blind
 from advbench.metrics.invalid import invalid
 from advbench.metrics.rates import wilson
 from advbench.metrics.robust import applicable, broken, median_distance
+from advbench.metrics.unstarted import unstarted
 from advbench.types import Json, Radius, norm_of
 
 COLUMNS = (
@@ -20,7 +21,7 @@ COLUMNS = (
 )  # fmt: skip
 LATER = COLUMNS[-2:]  # results stored before the median had an interval lack these
 # Keys that a row has where there is something to beware of, each a sentence. They are no columns of an export.
-NOTES = ("audit", "invalid", "blind")
+NOTES = ("audit", "invalid", "blind", "unstarted")
 
 
 def summarise(
@@ -34,7 +35,7 @@ def summarise(
     seconds are those of the whole cell, whose grid is one run. Samples that the attack does not apply to are not part
     of n. Where there is something to beware of, the row has a key of NOTES more, in words. audit: what a rule that
     stopped early may have cost. invalid: results outside of the ball or the box. blind: samples that held and never
-    got a gradient.
+    got a gradient. unstarted: samples that held because the search never began.
     """
     return [_row(_at(table, text), labels, text, seconds) for text in (eps if eps is not None else [None])]
 
@@ -54,7 +55,7 @@ def _row(rows: pd.DataFrame, labels: Mapping[str, str], eps: str | None, seconds
     lost = broken(rows)
     robust = wilson(int((~lost).sum()), len(rows))
     norm = norm_of(labels["norm"])
-    notes = dict(zip(NOTES, (audit(rows), invalid(rows, norm), blind(rows)), strict=True))
+    notes = dict(zip(NOTES, (audit(rows), invalid(rows, norm), blind(rows), unstarted(rows)), strict=True))
     distance = median_distance(rows, norm)
     return {
         **{name: labels[name] for name in ("model", "defense", "attack", "goal", "norm")},

@@ -11,6 +11,7 @@ from advbench.metrics.audit import audit
 from advbench.metrics.blind import ADVICE, Blind, blind
 from advbench.metrics.invalid import invalid
 from advbench.metrics.robust import applicable
+from advbench.metrics.unstarted import unstarted
 from advbench.report.masking import black_box_ahead, flat_curves, single_step_ahead
 from advbench.report.panel import Panel, Subject
 from advbench.report.stored import StoredCell, StoredMatrix
@@ -33,12 +34,14 @@ class Finding:
 def findings(matrix: StoredMatrix, panels: Sequence[Panel]) -> list[Finding]:
     """Everything that was found, the gravest kind first."""
     by_cell = [
-        [_found(cell, text) for cell in matrix.cells for text in rule(cell)] for rule in (_invalid, _blind, _audited)
+        [_found(cell, text) for cell in matrix.cells for text in rule(cell)]
+        for rule in (_invalid, _blind, _unstarted, _audited)
     ]
     rules = (own_substitutes, single_step_ahead, black_box_ahead, flat_curves, control_ahead)
     places = [(panel, subject) for panel in panels if panel.grid for subject in panel.subjects]
     by_panel = [_found(cell, text) for rule in rules for place in places for cell, text in rule(*place)]
-    return [*by_cell[0], *by_cell[1], *by_panel, *by_cell[2]]
+    *grave, light = by_cell
+    return [*(found for each in grave for found in each), *by_panel, *light]
 
 
 def _found(cell: StoredCell, sentence: str) -> Finding:
@@ -63,6 +66,13 @@ def _blind(cell: StoredCell) -> Iterator[str]:
     if found:
         verdict, at = max(reversed(found), key=lambda each: each[0].blind)
         yield f"{method_text(cell.id.method)}{at}: {verdict}. {ADVICE}."
+
+
+def _unstarted(cell: StoredCell) -> Iterator[str]:
+    found = [(verdict, at) for at, rows in _by_radius(cell) if (verdict := unstarted(applicable(rows)))]
+    if found:
+        verdict, at = max(found, key=lambda each: each[0].unstarted)
+        yield f"{method_text(cell.id.method)}{at}: {verdict}."
 
 
 def _audited(cell: StoredCell) -> Iterator[str]:

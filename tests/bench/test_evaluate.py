@@ -451,7 +451,9 @@ def test_logits_that_are_no_numbers_are_refused(net: nn.Module, samples: tuple[T
         evaluate(NoNumbers(net), *samples, attack="pgd", threat=ThreatModel(math.inf, 0.1))
 
 
-@pytest.mark.parametrize(("name", "norm", "radii"), [("universal", math.inf, GRID[1:4]), ("universal_patch", 0.0, None)])
+@pytest.mark.parametrize(
+    ("name", "norm", "radii"), [("universal", math.inf, GRID[1:4]), ("universal_patch", 0.0, None)]
+)
 def test_one_perturbation_for_all_samples_is_one_at_every_radius(
     net: nn.Module, samples: tuple[Tensor, Tensor], name: str, norm: float, radii: tuple[Radius, ...] | None
 ) -> None:

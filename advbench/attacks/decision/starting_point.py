@@ -8,6 +8,7 @@ from torch import Tensor
 from advbench.attacks.decision.inquiry import Inquiry
 from advbench.core.bisection import bisect, way_towards
 from advbench.core.draws import Draws
+from advbench.core.marks import mark
 from advbench.core.norms import lengths
 from advbench.types import ConfigError
 
@@ -19,7 +20,8 @@ def find_start(
 ) -> None:
     """Look at x, then at `starts` (B, ...) or random images, until each sample has an example; go to the boundary.
 
-    The examples found are inquiry.kept; a sample for which there is none is left where it is, the others do not suffer.
+    The examples found are inquiry.kept; a sample for which there is none is left where it is, which is said of it (as
+    "unstarted"), and the others do not suffer.
     Random images: every component uniform in the box, in turn on grids of cells that grow from one pixel.
     corners: only corners of the box, for a search along rays; the first two are the one above and the one below all
     others, and a given start stands for the corner in its direction. relative: see `to_boundary`.
@@ -42,6 +44,7 @@ def find_start(
         if corners:
             noise = torch.full_like(noise, 1.0 - turn) if turn < 2 else noise.round()
         inquiry.look(threat.low + (threat.high - threat.low) * noise, rows)
+    mark("unstarted", rows[~inquiry.kept.reached[rows]])
     rows = inquiry.at_work()
     to_boundary(inquiry, inquiry.kept.z[rows], rows, relative)
 
