@@ -33,10 +33,8 @@ class Finding:
 
 def findings(matrix: StoredMatrix, panels: Sequence[Panel]) -> list[Finding]:
     """Everything that was found, the gravest kind first."""
-    by_cell = [
-        [_found(cell, text) for cell in matrix.cells for text in rule(cell)]
-        for rule in (_invalid, _blind, _unstarted, _audited)
-    ]
+    of_cells = (_invalid, _blind, _unstarted, _audited)
+    by_cell = [[_found(cell, text) for cell in matrix.cells for text in rule(cell)] for rule in of_cells]
     rules = (own_substitutes, single_step_ahead, black_box_ahead, flat_curves, control_ahead)
     places = [(panel, subject) for panel in panels if panel.grid for subject in panel.subjects]
     by_panel = [_found(cell, text) for rule in rules for place in places for cell, text in rule(*place)]
