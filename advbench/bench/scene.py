@@ -246,4 +246,4 @@ def _ready(name: str, value: object, x: Tensor) -> object:
     if not isinstance(value, nn.Module):
         return value
     with naming_refusals(value, x, what=f"the {name}"):
-        return prepare(value.to(x.device), x)
+        return prepare(on_device(value, x.device), x)

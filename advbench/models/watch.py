@@ -28,7 +28,8 @@ class Watched(nn.Module):
 
     access: what comes back. "gradient": the logits. "scores": logits without a graph. "decision": the predicted class,
     one-hot. "none": asking raises ConfigError. budget: passes (forward plus backward) that a sample may take; after
-    that it is answered with "goal not met" and a zero gradient, and the model is not asked. reach: x (B, ...), a norm
+    that it is answered with "goal not met" (zeros, where it is not known of which sample the image is) and a zero
+    gradient, and the model is not asked. reach: x (B, ...), a norm
     and radii around x; first_within (B, radii) notes the first hit within each, as first_success does.
     """
 
@@ -79,10 +80,7 @@ class Watched(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.access == "gradient"):
             if known and rows is not None:
                 return self._seen(self._ask(self._listening(x, rows), rows))
-            heard = self._listening(x, None)
-            logits: Tensor = self.model(heard)
-            self._count_unassigned(logits, heard)
-        return self._seen(logits)
+            return self._seen(self._ask_unassigned(self._listening(x, None)))
 
     def passes(self) -> tuple[Tensor, Tensor]:
         """(forwards, backwards), each (B,) int64, with the passes of unknown rows spread evenly (rounded up)."""
@@ -140,14 +138,29 @@ class Watched(nn.Module):
             logits = self._silence(x, rows)
         return logits
 
+    def _ask_unassigned(self, x: Tensor) -> Tensor:
+        """The model's logits (A, K) at images of unknown samples; zeros once all samples' shares of them are spent."""
+        if self.budget is not None:
+            share = (sum(self._unassigned) + (2 if _wants_gradient(x) else 1) * len(x)) / max(len(self.y), 1)
+            spent = self.forwards + self.backwards
+            if share + (int(spent.max()) if len(spent) else 0) > self.budget:
+                count, dtype = self._known_classes(x)
+                return torch.zeros(len(x), count, dtype=dtype, device=x.device)
+        logits: Tensor = self.model(x)
+        self._count_unassigned(logits, x)
+        return logits
+
     def _silence(self, x: Tensor, rows: Tensor) -> Tensor:
         """Logits (A, K) that tell nothing: the goal is not met."""
+        count, dtype = self._known_classes(x)
+        classes = (self.y[rows] + (1 if self.targeted else 0)) % count
+        return one_hot(classes, count).to(dtype)
+
+    def _known_classes(self, x: Tensor) -> tuple[int, torch.dtype]:
         if self._classes is None:  # the very first question is beyond the budget: one look for the number of classes
             with torch.no_grad():
                 self._classes = (self.model(x[:1]).shape[1], x.dtype)
-        count, dtype = self._classes
-        classes = (self.y[rows] + (1 if self.targeted else 0)) % count
-        return one_hot(classes, count).to(dtype)
+        return self._classes
 
     def _seen(self, logits: Tensor) -> Tensor:
         if self.access != "decision":
@@ -193,6 +206,7 @@ class Watched(nn.Module):
         return grad * answered[:, None]
 
     def _count_unassigned(self, logits: Tensor, x: Tensor) -> None:
+        self._classes = (logits.shape[1], logits.dtype)
         self._unassigned[0] += len(logits)
         if logits.requires_grad:
             _on_backward(logits, partial(self._count_unassigned_backward, len(logits)))

@@ -57,6 +57,20 @@ def test_a_target_is_a_success_when_hit() -> None:
     assert watched.first_success.tolist() == [0, -1]
 
 
+@given(st.integers(1, 9), st.lists(st.tuples(st.integers(1, 7), st.booleans()), max_size=12))
+def test_a_budget_binds_calls_on_images_of_unknown_samples(budget: int, calls: list[tuple[int, bool]]) -> None:
+    watched = Watched(_Sign(), torch.zeros(4, dtype=torch.int64), budget=budget)
+    watched(torch.full((4, 1, 1, 1), 0.5))  # a pass of each
+    for size, with_gradient in calls:
+        x = torch.full((size if size != 4 else 5, 1, 1, 1), 0.5, requires_grad=with_gradient)
+        logits = watched(x)
+        if logits.requires_grad:
+            logits.sum().backward()
+        assert logits.shape == (len(x), 2)
+    forwards, backwards = watched.passes()
+    assert int((forwards + backwards).max()) <= budget + 1  # two shares, each rounded up
+
+
 def test_calls_on_unknown_parts_of_the_batch_are_spread_evenly() -> None:
     watched = Watched(_Sign(), torch.zeros(4, dtype=torch.int64))
     z = torch.zeros(3, 1, 2, 2, requires_grad=True)

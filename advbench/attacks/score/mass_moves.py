@@ -19,10 +19,11 @@ def bump(side: int, p: float) -> Tensor:
     """A (side, side) float64 pattern of p-norm 1: a hill in the upper half, an upside down one in the lower.
 
     A hill of h x w falls from its middle in rings: a pixel in ring d = 0, 1, ... has the value of the sum of 1 / k^2
-    over k = d + 1 ... max(h, w) // 2 + 1.
+    (in l1 1 / k^4, as in the code of arXiv:2103.01208: steep, so that little is cut away) over
+    k = d + 1 ... max(h, w) // 2 + 1.
     """
     upper = side // 2
-    both = torch.cat([_hill(upper, side), -_hill(side - upper, side)])
+    both = torch.cat([_hill(upper, side, p), -_hill(side - upper, side, p)])
     return both / both.abs().pow(p).sum().pow(1.0 / p)
 
 
@@ -76,12 +77,12 @@ def moved_mass(delta: Tensor, words: Tensor, side: int, eps: float, p: float) ->
     return rest.scatter(2, second, 0.0).scatter(2, first, shape).reshape(delta.shape)
 
 
-def _hill(height: int, width: int) -> Tensor:
+def _hill(height: int, width: int, p: float) -> Tensor:
     """(height, width) float64, not normalised."""
     down = (torch.arange(height) - height // 2).abs()
     across = (torch.arange(width) - width // 2).abs()
     rings = max(height, width) // 2 + 1
-    values = (1.0 / torch.arange(1, rings + 1, dtype=torch.float64) ** 2).flip(0).cumsum(0).flip(0)
+    values = (1.0 / torch.arange(1, rings + 1, dtype=torch.float64) ** (4.0 / p)).flip(0).cumsum(0).flip(0)
     return values[torch.maximum(down[:, None], across)]
 
 

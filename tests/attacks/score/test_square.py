@@ -145,7 +145,9 @@ def test_a_move_of_mass_is_the_one_of_the_paper(seed: int, p: float, shape: tupl
 def test_a_bump_of_three_by_three() -> None:
     shape = torch.tensor([[0.25, 1.25, 0.25], [-0.25, -0.25, -0.25], [-0.25, -1.25, -0.25]], dtype=torch.float64)
     assert torch.allclose(bump(3, 2.0), shape / shape.square().sum().sqrt())
-    assert torch.allclose(bump(3, 1.0), shape / 4.25)
+    # 1 + 1/16 in the middle, 1/16 around it.
+    steep = torch.tensor([[1.0, 17.0, 1.0], [-1.0, -1.0, -1.0], [-1.0, -17.0, -1.0]], dtype=torch.float64)
+    assert torch.allclose(bump(3, 1.0), steep / 41.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
