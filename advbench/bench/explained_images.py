@@ -7,11 +7,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from advbench.datasets.class_names import class_names
 from advbench.datasets.images import SUFFIXES, read_image
-from advbench.datasets.load import load_dataset
+from advbench.datasets.load import load_dataset, read_as
 from advbench.datasets.select import select
 from advbench.types import ConfigError
 
@@ -61,7 +60,8 @@ def explained_images(source: Source) -> Shown:
         x = torch.stack([read_image(file, size=source.size or SIDE) for file in files])
         return Shown(x, titles, labels, class_names("imagenet"))
     like = load_dataset(source.classes_of, size=source.size)
-    return Shown(torch.stack([_fitted(file, like.shape) for file in files]), titles, labels, like.classes)
+    x = torch.stack([read_as(file, source.classes_of, like.shape) for file in files])
+    return Shown(x, titles, labels, like.classes)
 
 
 def _files(folder: Path, samples: int | None) -> tuple[Path, ...]:
@@ -71,16 +71,3 @@ def _files(folder: Path, samples: int | None) -> tuple[Path, ...]:
     if samples is None and len(found) > MOST:
         raise ConfigError(f"--images {folder}: {len(found)} pictures; say how many with --samples (at most {MOST})")
     return tuple(found[:samples])
-
-
-def _fitted(file: Path, shape: tuple[int, int, int]) -> Tensor:
-    """The picture as an image (C, H, W) of that shape: grey if it has one channel."""
-    channels, height, width = shape
-    picture = read_image(file)[None]
-    if channels == 1:
-        picture = picture.mean(1, keepdim=True)
-    elif channels != 3:
-        raise ConfigError(f"--classes-of: a picture has no {channels} channels")
-    if picture.shape[2:] != (height, width):
-        picture = interpolate(picture, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
-    return picture[0]

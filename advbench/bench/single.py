@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import interpolate
 
 from advbench.bench.config import load_matrix
 from advbench.bench.matrix import expand
@@ -20,7 +20,8 @@ from advbench.bench.runner import Tally, run
 from advbench.bench.yaml_loader import load_yaml, parse_yaml
 from advbench.core.devices import choose_device
 from advbench.datasets.class_names import class_names
-from advbench.datasets.images import read_image
+from advbench.datasets.load import load_dataset, read_as
+from advbench.models.load import comes_trained
 from advbench.models.predict import predict
 from advbench.registry import CONTROLS, DATASETS, attack_or_control
 from advbench.store import atomic_write, check_room, write_text
@@ -48,6 +49,13 @@ class Single:
     allow_code: bool = False
 
 
+class Picture(NamedTuple):
+    """A picture of the user's (1, C, H, W) as an image of a dataset, and the names of its classes."""
+
+    pixels: torch.Tensor
+    classes: tuple[str, ...]
+
+
 def attack_once(single: Single, out: Path, *, device: str = "auto", micro_batch: int | None = None) -> Tally:
     """Run one attack on one model and keep the result under `out`, with the matrix file that repeats it.
 
@@ -57,18 +65,20 @@ def attack_once(single: Single, out: Path, *, device: str = "auto", micro_batch:
     check_room(out)
     matrix, file = out / FILE, out.resolve() / "image.npz"
     data: dict[str, Json] = {"name": single.dataset, "count": single.samples}
-    pixels = None
+    picture = None
     if single.image is not None:
-        data = {"name": f"npz:{file}", "train": single.dataset}
-        pixels = _fitted(single.image, single.dataset)
-        _check_same_image(file, pixels)
+        data = {"name": f"npz:{file}"}
+        if not comes_trained(single.model, weights=single.weights):
+            data["train"] = single.dataset
+        picture = _read(single.image, single.dataset)
+        _check_same_image(file, picture.pixels)
     text = json.dumps(_matrix(single, data), indent=1) + "\n"
     _check_same_attack(matrix, text)
     new = [path for path in (matrix, file) if not path.exists()]
     write_text(matrix, text)
     try:
-        if pixels is not None:
-            _label(file, pixels, single, matrix, choose_device(device))
+        if picture is not None:
+            _label(file, picture, single, matrix, choose_device(device))
         tally = run(matrix, results=out, device=device, allow_code=single.allow_code, micro_batch=micro_batch)
     except ConfigError as error:
         _remove(new)
@@ -104,14 +114,14 @@ def _check_same_image(file: Path, pixels: torch.Tensor) -> None:
         raise ConfigError(f"{file.parent} holds the attack on another picture; give another --out")
 
 
-def _label(file: Path, pixels: torch.Tensor, single: Single, matrix: Path, device: str) -> None:
+def _label(file: Path, picture: Picture, single: Single, matrix: Path, device: str) -> None:
     """Store the picture with what the model sees in it: that is what the attack should change."""
     if not file.exists():
-        _write_image(file, pixels, 0, single.dataset)  # a plan needs a file to be there
+        _write_image(file, picture, 0)  # a plan needs a file to be there
     plan = expand(load_matrix(matrix, allow_code=single.allow_code))
     if plan.jobs:
         model = obtain(plan.jobs[0].recipe, results=matrix.parent.resolve(), device=device)
-        _write_image(file, pixels, _predicted(model, pixels.to(device)), single.dataset)
+        _write_image(file, picture, _predicted(model, picture.pixels.to(device)))
 
 
 def _matrix(single: Single, data: Mapping[str, Json]) -> dict[str, Json]:
@@ -135,20 +145,17 @@ def _matrix(single: Single, data: Mapping[str, Json]) -> dict[str, Json]:
     }
 
 
-def _fitted(image: Path, dataset: str) -> torch.Tensor:
-    """The picture (1, C, H, W) as an image of `dataset`: grey if those are, and of their size."""
-    channels, height, width = DATASETS[dataset].info.shape or (3, 224, 224)
-    picture = read_image(image)[None]  # (1, 3, H, W)
-    if channels == 1:
-        picture = picture.mean(1, keepdim=True)
-    if picture.shape[2:] == (height, width):
-        return picture
-    return interpolate(picture, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
+def _read(image: Path, dataset: str) -> Picture:
+    """Where shape and class names are known from the dataset's name alone, no file of it is needed."""
+    shape = DATASETS[dataset.partition(":")[0]].info.shape
+    if shape is not None:
+        return Picture(read_as(image, dataset, shape)[None], class_names(dataset))
+    data = load_dataset(dataset)
+    return Picture(read_as(image, dataset, data.shape)[None], data.classes)
 
 
-def _write_image(file: Path, pixels: torch.Tensor, label: int, dataset: str) -> None:
-    names = np.array(class_names(dataset))
-    arrays = {"images": pixels.numpy(), "labels": np.array([label]), "classes": names}
+def _write_image(file: Path, picture: Picture, label: int) -> None:
+    arrays = {"images": picture.pixels.numpy(), "labels": np.array([label]), "classes": np.array(picture.classes)}
     atomic_write(file, lambda target: np.savez(target, allow_pickle=False, **arrays))
 
 

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from advbench.core.call_checks import check_count, check_seed, check_value
 from advbench.datasets.dataset import Dataset
+from advbench.datasets.images import read_image
 from advbench.datasets.select import Choose, select
 from advbench.registry import DATASETS
 from advbench.types import ConfigError
@@ -61,6 +63,25 @@ def load_samples(
     source = load_dataset(dataset, split) if isinstance(dataset, str) else dataset
     ids = select(source, count, seed, choose)
     return source.images(ids), source.labels[ids]
+
+
+def read_as(path: Path, spec: str, shape: tuple[int, int, int]) -> Tensor:
+    """The picture at `path` as an image (C, H, W) of the dataset that `spec` names, whose images have that shape.
+
+    As its reader would make it of a photograph (folder, imagenet), else stretched to the size; grey if C is 1. Raises
+    ConfigError if it is no picture, or if C is neither 1 nor 3.
+    """
+    channels, height, width = shape
+    if "size" in DATASETS[spec.strip().partition(":")[0]].parameters():
+        return read_image(path, size=height)
+    if channels not in (1, 3):
+        raise ConfigError(f"a picture has no {channels} channels, as the images of {spec} have")
+    picture = read_image(path)[None]
+    if channels == 1:
+        picture = picture.mean(1, keepdim=True)
+    if picture.shape[2:] != (height, width):
+        picture = interpolate(picture, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
+    return picture[0]
 
 
 def default_root() -> Path:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from advbench.cli import main
+from advbench.datasets.load import read_as
 from advbench.store import read_json, read_table
 from tests.bench.tiny_matrix import plugin, write_matrix
 
@@ -299,6 +300,23 @@ def test_the_attack_on_another_picture_is_refused(
     assert (tmp_path / "out" / "image.npz").read_bytes() == before
     assert advbench("attack", "fgsm", *arguments, tmp_path / "128.png") == 0
     assert (tmp_path / "out" / "image.npz").read_bytes() == before
+
+
+def test_a_picture_may_be_one_of_a_file_or_a_folder(advbench: Command, tmp_path: Path) -> None:
+    """Shape and names come from there; a photograph is cropped, not stretched; fixed weights need no training part."""
+    tall = np.zeros((40, 20, 3), dtype=np.uint8)
+    tall[15:25, 5:15] = 255  # a square
+    Image.fromarray(tall).save(tmp_path / "tall.png")
+    images, labels = np.zeros((4, 8, 8), np.uint8), np.arange(4)
+    np.savez(tmp_path / "own.npz", images=images, labels=labels, classes=np.array([*"abcdefghij"]))
+    arguments = attack_arguments(tmp_path, "--norm", "2", "--eps", "1", "--image", tmp_path / "tall.png")
+    arguments[arguments.index("digits")] = f"npz:{tmp_path / 'own.npz'}"
+    assert advbench("attack", "fgsm", *arguments) == 0
+    stored = np.load(tmp_path / "out" / "image.npz")
+    assert stored["images"].shape == (1, 1, 8, 8)
+    assert [*stored["classes"]] == [*"abcdefghij"]
+    photo = read_as(tmp_path / "tall.png", "imagenet", (3, 224, 224))[0] > 0.5
+    assert int(photo.any(0).sum()) == int(photo.any(1).sum())  # still a square
 
 
 def test_a_mistake_leaves_no_file_of_an_attack(advbench: Command, tmp_path: Path) -> None:
