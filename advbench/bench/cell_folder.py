@@ -28,7 +28,7 @@ from advbench.store import (
 )
 from advbench.types import Json, Outcomes
 
-CELL, FAILURE, LOG, CHUNKS = "cell.json", "failure.json", "log.txt", "chunks"
+CELL, FAILURE, LOG, CHUNKS, LOCK = "cell.json", "failure.json", "log.txt", "chunks", ".lock"
 TABLE, EXAMPLES, GALLERY = "samples.parquet", "examples.safetensors", "gallery.safetensors"
 EXPLANATIONS = "explanations.parquet"  # only where the matrix asks for explanations
 REPAIR = "delete the folder of the cell, and the next run makes it again"
@@ -87,7 +87,7 @@ def summary_of(record: Mapping[str, Json]) -> tuple[Mapping[str, Json], ...]:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the cell for this process. Raises BusyError at once if another run holds it."""
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    lock = filelock.FileLock(folder / LOCK, timeout=0)
     try:
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -99,6 +99,21 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Does a run hold the cell? Asking changes nothing in it."""
+    if not (folder / LOCK).is_file():
+        return False
+    lock = filelock.FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        return True
+    except OSError:  # not even ours to open, as in a folder that is read only
+        return False
+    lock.release()
+    return False
 
 
 def open_chunks(folder: Path, cut: Cut) -> Cut:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from advbench.bench import interrupts
 from advbench.bench.cell_folder import (
+    EXPLANATIONS,
     REPAIR,
     BusyError,
     Cut,
@@ -52,7 +53,10 @@ from advbench.types import Json, Outcomes, ThreatModel
 
 @dataclass(frozen=True)
 class Finished:
-    """What became of a cell. stored: a result was there already; busy: another run is at work on it."""
+    """What became of a cell. stored: a result was there already; busy: another run is at work on it.
+
+    unexplained: attributions that the matrix asks for now and did not when the stored result was computed.
+    """
 
     folder: Path
     labels: Mapping[str, str]
@@ -60,6 +64,7 @@ class Finished:
     summary: tuple[Mapping[str, Json], ...] = ()
     seconds: float = 0.0
     error: str = ""
+    unexplained: tuple[str, ...] = ()
 
 
 def run_cell(job: Job, *, place: Place) -> Finished:
@@ -99,7 +104,9 @@ def stored(job: Job, place: Place) -> Finished:
     except UnreadableError as error:
         return Finished(folder, job.labels, "failed", error=f"{error}; {REPAIR}")
     tidy(folder)
-    return Finished(folder, job.labels, "stored", summary_of(record))
+    known = record.get("explain", [] if not (folder / EXPLANATIONS).exists() else list(job.explain))
+    missing = tuple(name for name in job.explain if name not in cast("list[str]", known))
+    return Finished(folder, job.labels, "stored", summary_of(record), unexplained=missing)
 
 
 def _compute(job: Job, folder: Path, place: Place) -> Finished:
@@ -134,6 +141,7 @@ def _compute(job: Job, folder: Path, place: Place) -> Finished:
         "summary": cast("Json", summary),
         "provenance": circumstances,
         "seconds": rows.seconds,
+        "explain": list(job.explain),
         "classes": list(stage.data.classes),
         "substitute": None if job.substitute is None else transfer_facts(job.substitute, results=place.results),
     }

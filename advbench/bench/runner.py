@@ -160,18 +160,22 @@ def _write_plan(plan: Plan, place: Place) -> None:
 
 def _run_jobs(jobs: Sequence[Job], place: Place, engine: Engine, bars: bool) -> Iterator[Finished]:
     """Every job as it ends; first those that are stored already, then those whose model could not be had."""
-    todo, whole = [], 0
+    todo: list[Job] = []
+    whole: list[Finished] = []
     for job in jobs:
         if not is_done(place.of(job)):
             todo.append(job)
             continue
         found = stored(job, place)
-        whole += found.status == "stored"
+        whole += [found] if found.status == "stored" else []
         if found.status == "failed":
             _tell(ended_line(found))
         yield found
     if whole:
-        _tell(f"{whole} of {len(jobs)} cells are stored already")
+        _tell(f"{len(whole)} of {len(jobs)} cells are stored already")
+    if lacking := [found for found in whole if found.unexplained]:
+        names = ", ".join(dict.fromkeys(name for found in lacking for name in found.unexplained))
+        _tell(f"{len(lacking)} of them were computed without explain: {names}; delete their folders to have these made")
     with tqdm(total=len(todo), unit="cell", disable=not bars) as bar:
         for finished in _compute(todo, place, engine):
             _tell(ended_line(finished))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from advbench.bench.cell_folder import CHUNKS, FAILURE, BusyError, chunks_done, is_done, locked, read_record
+from advbench.bench.cell_folder import CHUNKS, FAILURE, chunks_done, is_done, is_locked, read_record
 from advbench.store import UnreadableError, read_json
 from advbench.types import ConfigError, Json
 
@@ -59,7 +59,7 @@ def cell_states(folder: Path) -> list[CellState]:
 
 
 def _cell_state(results: Path, entry: Mapping[str, Json]) -> CellState:
-    folder = results / str(entry["folder"])
+    folder = results / Path(str(entry["folder"])).name  # the plan may be somebody else's: nothing outside is looked at
     status, detail = _progress(folder)
     eps = cast("list[str] | None", entry["eps"])
     return CellState(
@@ -81,7 +81,7 @@ def _progress(folder: Path) -> tuple[Literal["done", "damaged", "failed", "runni
             return "damaged", str(error)
         return "done", ""
     chunks = _chunks(folder)
-    if _is_locked(folder):
+    if is_locked(folder):
         return "running", chunks
     if (folder / FAILURE).is_file():
         return "failed", _failure(folder / FAILURE)
@@ -110,13 +110,3 @@ def _chunks(folder: Path) -> str:
             return f"{done} of {-(-samples // size)} chunks"
         case _:
             return ""
-
-
-def _is_locked(folder: Path) -> bool:
-    if not (folder / ".lock").is_file():
-        return False
-    try:
-        with locked(folder):
-            return False
-    except BusyError:
-        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -100,3 +101,21 @@ def test_a_crash_while_explaining_leaves_an_unfinished_cell(tmp_path: Path, monk
     assert not list(tmp_path.glob("m/*/cell.json"))
     assert run(matrix, results=tmp_path, device="cpu").exit_code == 0
     assert len(stored(tmp_path)) == len(list(tmp_path.glob("m/*/cell.json"))) > 0
+
+
+def test_explanations_asked_for_later_are_told_to_be_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*explain: str) -> str:
+        asked = {"explain": list(explain)} if explain else {}
+        run(write_matrix(tmp_path, attacks=["fgsm"], **asked), results=tmp_path, device="cpu")  # type: ignore[arg-type]
+        return capsys.readouterr().out
+
+    assert "without explain" not in said()
+    assert "1 of them were computed without explain: saliency; delete" in said("saliency")
+    assert "without explain" not in said()
+    for cell in tmp_path.glob("m/*/cell.json"):
+        shutil.rmtree(cell.parent)
+    assert "without explain" not in said("saliency")
+    assert "without explain" not in said("saliency")
+    assert "computed without explain: gradient; delete" in said("gradient", "saliency")

@@ -11,7 +11,7 @@ from filelock import FileLock
 from advbench.bench import run_cell as cell_module
 from advbench.bench.runner import run
 from advbench.bench.status import cell_states
-from advbench.store import UnreadableError
+from advbench.store import UnreadableError, read_json, write_json
 from tests.bench.tiny_matrix import plugin, write_matrix
 
 
@@ -77,3 +77,22 @@ def test_a_damaged_plan_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "matrix.json").write_text(content)
     with pytest.raises(UnreadableError, match=r"matrix\.json cannot be read: it is no"):
         cell_states(tmp_path)
+
+
+def test_a_plan_from_elsewhere_leads_to_no_other_folder_and_asking_changes_nothing(tmp_path: Path) -> None:
+    run(write_matrix(tmp_path, attacks=["fgsm"]), results=tmp_path, device="cpu")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (cell,) = (file.parent for file in tmp_path.glob("m/*/cell.json"))
+    for folder in (outside, cell):
+        (folder / ".lock").touch()
+        (folder / ".precious.tmp").write_text("mine")
+    (cell / "cell.json").unlink()
+    plan = read_json(tmp_path / "m" / "matrix.json")
+    assert isinstance(plan, dict)
+    (entry,) = plan["cells"]  # type: ignore[misc]
+    write_json(tmp_path / "m" / "matrix.json", {**plan, "cells": [entry, {**entry, "folder": "../outside"}]})  # type: ignore[dict-item]
+    states = cell_states(tmp_path / "m")
+    assert [state.folder.parent for state in states] == [tmp_path / "m"] * 2
+    assert (outside / ".precious.tmp").exists()
+    assert (cell / ".precious.tmp").exists()
