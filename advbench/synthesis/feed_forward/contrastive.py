@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from advbench.core.draws import Draws
+from advbench.core.gradients import frozen
 from advbench.core.statistics import statistics, with_statistics
 from advbench.synthesis.feed_forward.adaptive import Decoder, Encoder, adaptive_loss, relative_distance
 from advbench.synthesis.feed_forward.domains import Critic, critic_loss, maker_loss
@@ -172,7 +173,9 @@ def train_contrastive(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(course.seed)
         encoder = Encoder(model, crops(photos, course.side, Draws(course.seed, torch.arange(1))), layer)
-        examples = encoder(crops(styles, course.side, Draws(course.seed, torch.arange(_EXAMPLES)).branch("examples")))
+        shown = crops(styles, course.side, Draws(course.seed, torch.arange(_EXAMPLES)).branch("examples"))
+        with frozen(model), torch.no_grad():
+            examples = encoder(shown)
         code = StyleCode([examples[name] for name in encoder.judged]).to(photos.device)
         makers = Makers(encoder).to(photos.device)
     telling_apart = _code_loss(encoder, code, styles, Queue(queue))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from advbench.core.activations import module_named
 from advbench.core.default_layer import default_layer
 from advbench.core.draws import Draws
+from advbench.core.gradients import frozen
 from advbench.core.keep import keep_strongest
 from advbench.core.layer_order import depth_of, full_name
 from advbench.core.objectives import Objective
@@ -73,7 +74,8 @@ def inversion(
             project=into_box(),
             keep=keep_strongest,
         )
-        loss = _loss(raising(network, target, image[:1]), priors, found)
+        with frozen(network), torch.no_grad():
+            loss = _loss(raising(network, target, image[:1]), priors, found)
         better = loss < lowest
         best, lowest = torch.where(better[:, None, None, None], found, best), torch.where(better, loss, lowest)
     return best
@@ -88,6 +90,5 @@ def variation_for(model: nn.Module, layer: str, image: Tensor) -> float:
 
 
 def _loss(objective: Objective, priors: list[Weighted], z: Tensor) -> Tensor:
-    with torch.no_grad():
-        loss = objective(z, torch.arange(len(z), device=z.device)).loss
-        return loss + sum((weight * prior(z) for weight, prior in priors), torch.zeros_like(loss))
+    loss = objective(z, torch.arange(len(z), device=z.device)).loss
+    return loss + sum((weight * prior(z) for weight, prior in priors), torch.zeros_like(loss))
