@@ -6,7 +6,7 @@ Cascading from the top layer down. Adebayo et al. 2018, arXiv:1810.03292, sectio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -59,8 +59,8 @@ def randomisation(
     trained model at every stage. Compared are the absolute values, summed over the channels: signs flip at random in a
     random network, so signed maps would pass too easily. SSIM is that of the maps divided by their largest values.
     stages: in how many steps (each about as many layers; None: one layer per step). A layer that forgets gets Gaussian
-    weights of the variance 2 / fan-in (He et al. 2015), biases 0 and a norm layer its first state, from `seed`.
-    All happens in a copy; the model is not touched. Raises ValueError if the model has no weights or stages < 1.
+    weights of the variance 2 / fan-in (He et al. 2015), biases 0, a norm or a PReLU its first state, from `seed`. All
+    happens in a copy; the model is not touched. Raises ValueError if the model has no weights or stages < 1.
     """
     if stages is not None and stages < 1:
         raise ValueError(f"randomisation: stages must be at least 1, got {stages}")
@@ -97,13 +97,17 @@ def strength(heat: Tensor) -> Tensor:
 
 
 def layers_from_the_top(model: nn.Module, x: Tensor) -> list[str]:
-    """Names of the modules with weights of their own, the last one called in a forward pass first."""
+    """Names of the modules with weights or running statistics of their own, the last called in a forward pass first.
+
+    One that is never called, because the module around it reads its weights itself (an attention's `out_proj`), stands
+    in front of that module.
+    """
     called: list[str] = []
-    with_weights = [(name, module) for name, module in model.named_modules() if next(_own(module), None) is not None]
+    able = {name: module for name, module in model.named_modules() if [*_own(module), *_seen(module)]}
     handles = [
         # A hook before the call: a module that raises has still been called.
         module.register_forward_pre_hook(lambda module, inputs, name=name: called.append(name))
-        for name, module in with_weights
+        for name, module in able.items()
     ]
     try:
         with frozen(model), torch.no_grad():
@@ -111,7 +115,15 @@ def layers_from_the_top(model: nn.Module, x: Tensor) -> list[str]:
     finally:
         for handle in handles:
             handle.remove()
-    return list(dict.fromkeys(reversed(called)))
+    order = list(dict.fromkeys(reversed(called)))
+    around = {name: _around(name, order) for name in reversed(able) if name not in called}
+    return [each for name in order for each in (*(inner for inner in around if around[inner] == name), name)]
+
+
+def _around(inner: str, names: Sequence[str]) -> str | None:
+    """The innermost of the modules `names` that holds the module `inner`; None if none does."""
+    outer = [name for name in names if not name or inner.startswith(f"{name}.")]
+    return max(outer, key=len, default=None)
 
 
 def forget(module: nn.Module, draws: Draws) -> None:
@@ -122,12 +134,18 @@ def forget(module: nn.Module, draws: Draws) -> None:
                 fan_in = weight[0].numel()
                 noise = draws.normal(tuple(weight.shape), f"forget {name}")[0]
                 weight.copy_(noise * (2.0 / fan_in) ** 0.5)
+            elif isinstance(module, nn.PReLU):
+                weight.fill_(module.init)
             else:
                 weight.fill_(0.0 if name.endswith("bias") else 1.0)
-        for name, buffer in module.named_buffers(recurse=False):
-            if name in ("running_mean", "running_var"):
-                buffer.fill_(0.0 if name == "running_mean" else 1.0)
+        for name, buffer in _seen(module):
+            buffer.fill_(0.0 if name == "running_mean" else 1.0)
 
 
 def _own(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     return module.named_parameters(recurse=False)
+
+
+def _seen(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """What a norm remembers of the images that it has seen."""
+    return (each for each in module.named_buffers(recurse=False) if each[0] in ("running_mean", "running_var"))

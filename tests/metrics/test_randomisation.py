@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models import SwinTransformer
 
+from advbench.core.copying import copy_of
 from advbench.core.draws import Draws
 from advbench.metrics.randomisation import forget, layers_from_the_top, randomisation
 from advbench.registry import ATTRIBUTIONS
 from advbench.testing.witness import state_of
+from tests.attributions.small_nets import tiny_vit
 
 
 class Backwards(nn.Module):
@@ -126,6 +131,43 @@ def test_a_layer_forgets_to_the_variance_that_keeps_a_signal() -> None:
     assert norm.running_mean.tolist() == [0.0] * 3
     assert norm.running_var is not None
     assert norm.running_var.tolist() == [1.0] * 3
+
+
+def plain() -> nn.Module:
+    """A norm without weights, and slopes below zero."""
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False), nn.PReLU(), nn.Flatten(), nn.PReLU(784), nn.Linear(784, 2)
+    )
+
+
+def swin() -> nn.Module:
+    return SwinTransformer([4, 4], 8, [2], [2], [2, 2], num_classes=2)
+
+
+@pytest.mark.parametrize("make", [plain, swin, tiny_vit])
+def test_after_all_layers_forgot_nothing_is_what_was_learned(make: Callable[[], nn.Module]) -> None:
+    model, x = make().eval(), torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        for value in model.state_dict().values():
+            if value.is_floating_point():
+                value.add_(torch.rand_like(value) + 2.0)
+    new = copy_of(model)
+    modules = dict(new.named_modules())
+    for number, name in enumerate(layers_from_the_top(model, x)):
+        forget(modules[name], Draws(0, torch.tensor([number])))
+    before, after = model.state_dict(), new.state_dict()
+    trained = [name for name, value in before.items() if value.is_floating_point()]
+    assert [name for name in trained if bool((before[name] == after[name]).any())] == []
+    slopes = [module.weight for module in modules.values() if isinstance(module, nn.PReLU)]
+    assert all(bool((slope == 0.25).all()) for slope in slopes)
+
+
+def test_weights_that_the_module_around_reads_are_forgotten_in_front_of_its_own() -> None:
+    block = "encoder.layers.encoder_layer_0"
+    names = layers_from_the_top(tiny_vit(), torch.rand(1, 3, 16, 16))
+    at = names.index(f"{block}.self_attention")
+    inner = [f"{block}.ln_2", f"{block}.self_attention.out_proj", f"{block}.self_attention", f"{block}.ln_1"]
+    assert names[at - 2 : at + 2] == inner
 
 
 @pytest.mark.slow
