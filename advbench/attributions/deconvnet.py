@@ -17,10 +17,11 @@ def deconvnet(model: nn.Module, x: Tensor, y: Explained, *, draws: Draws | None 
     """What of the score of y comes down to x (B, C, H, W) where each ReLU is applied to the signal instead; signed.
 
     Section 2.1 of the paper: filters are transposed, biases left out, max pooling sends the signal to the recorded
-    place of the maximum (its switch), and every ReLU, functional, in-place and reused ones included, passes max(g, 0)
-    whether it was open or not. So the image acts through the switches alone: without max pooling the map of a linear
-    head is the same for all images. Where pooling windows overlap and share a maximum (kernel 3, stride 2 in AlexNet,
-    SqueezeNet and the stem of ResNet) their signals add up, as in backpropagation; `MaxUnpool2d` would keep one.
+    place of the maximum (its switch), and every ReLU, functional, in-place and reused ones and clamps at 0 included,
+    passes max(g, 0) whether it was open or not. So the image acts through the switches alone: without max pooling the
+    map of a linear head is the same for all images. Where pooling windows overlap and share a maximum (kernel 3, stride
+    2 in AlexNet, SqueezeNet and the stem of ResNet) their signals add up, as in backpropagation; `MaxUnpool2d` would
+    keep one.
 
     y: classes (B,), meaning raw scores, or any target ("features.3:17@max": the strongest unit of a channel, as in the
     paper). Not zero even for a SqueezeNet class whose last ReLU is closed: what was open does not matter. `draws` is

@@ -17,10 +17,10 @@ def guided_backprop(model: nn.Module, x: Tensor, y: Explained, *, draws: Draws |
     """What of the score of y comes down to x (B, C, H, W) where each open ReLU passes positive signals only; signed.
 
     Like the gradient, in score per unit of pixel value, but with max(g, 0) in place of g at every ReLU that was open
-    (section 3.4 of the paper), functional, in-place and reused ones included; the first layer can still give negative
-    values. Equal to the gradient where nothing negative comes down. Max pooling passes signals as backpropagation does
-    (see `deconvnet`). It shows the edges near a unit, hardly which class they speak for: it survives random weights in
-    the upper layers (arXiv:1810.03292) and nearly restores the image (arXiv:1805.07039).
+    (section 3.4 of the paper), functional, in-place and reused ones and clamps at 0 included; the first layer can still
+    give negative values. Equal to the gradient where nothing negative comes down. Max pooling passes signals as
+    backpropagation does (see `deconvnet`). It shows the edges near a unit, hardly which class they speak for: it
+    survives random weights in the upper layers (arXiv:1810.03292) and nearly restores the image (arXiv:1805.07039).
 
     y: classes (B,), meaning raw scores, or any target; a unit behind a ReLU must be positive. All zero for a SqueezeNet
     class whose last ReLU is closed everywhere. `draws` is not used. Raises ConfigError for a model with an activation

@@ -50,7 +50,7 @@ class _Interception(TorchFunctionMode):
         call = relu_call(func, args, given) if current_step() < self.steps else None
         if call is None:
             return func(*args, **given)
-        return _Redirected.apply(args[0] if args else given["input"], *call)
+        return _Redirected.apply(*call)
 
 
 class _Redirected(torch.autograd.Function):

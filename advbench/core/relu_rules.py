@@ -1,14 +1,16 @@
 """What passes a ReLU on the way down: other rules than the derivative, for every ReLU that a network calls.
 
-The function is intercepted, not the module: `F.relu`, `torch.relu_`, an `nn.ReLU` used twice or in place and ReLU6 all
-follow the rule, no hook is set and nothing has to be restored. Springenberg et al. 2015, arXiv:1412.6806, figure 1.
+The function is intercepted, not the module: `F.relu`, `torch.relu_`, an `nn.ReLU` used twice or in place, ReLU6, and
+what amounts to a ReLU, as `x.clamp(min=0)`, `F.threshold(x, 0, 0)` and the maximum with zeros, all follow the rule, no
+hook is set and nothing has to be restored. Not so `x * (x > 0)`, which is a product. Springenberg et al. 2015,
+arXiv:1412.6806, figure 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +21,14 @@ from advbench.types import ConfigError
 
 # (signal from above, was the ReLU open (bool)) -> what goes on down
 ReluRule = Callable[[Tensor, Tensor], Tensor]
+
+
+class ReluCall(NamedTuple):
+    """A call that computes a ReLU of x: where it saturates, or None, and does it overwrite x?"""
+
+    x: Tensor
+    ceiling: float | None
+    in_place: bool
 
 
 def derivative(signal: Tensor, is_open: Tensor) -> Tensor:
@@ -70,23 +80,45 @@ class _Interception(TorchFunctionMode):
         if call is None:
             return func(*args, **given)
         self.met = True
-        return _Ruled.apply(args[0] if args else given["input"], self.rule, *call)
+        return _Ruled.apply(call.x, self.rule, call.ceiling, call.in_place)
 
 
-def relu_call(func: object, args: tuple[Any, ...], given: Mapping[str, Any]) -> tuple[float | None, bool] | None:
-    """(where it saturates or None, does it overwrite its input) if this call computes a ReLU, else None."""
-    if func in _IN_PLACE:
-        return None, True
-    if func in _RELUS:
-        return None, bool(given.get("inplace", args[1] if len(args) > 1 else False))
-    if func in _CAPPED:
-        defaults: dict[str, Any] = {"min_val": -1.0, "max_val": 1.0, "inplace": False}
-        names = ["inplace"] if func is functional.relu6 else list(defaults)
-        asked = {**defaults, **dict(zip(names, args[1:], strict=False)), **given}
-        low, high = (0.0, 6.0) if func is functional.relu6 else (asked["min_val"], asked["max_val"])
+def relu_call(func: object, args: tuple[Any, ...], given: Mapping[str, Any]) -> ReluCall | None:
+    """What this call of a function of torch computes if that is a ReLU, else None."""
+    called = getattr(func, "__name__", "")
+    name = called.strip("_")
+    if name not in _BEHIND_INPUT:
+        return None
+    names = _BEHIND_INPUT[name]
+    asked = {**dict(zip(("input", *names), args, strict=False)), **given}
+    x, in_place = asked["input"], called.endswith("_") or bool(asked.get("inplace", False))
+    if name == "relu":
+        return ReluCall(x, None, in_place)
+    if name in _CAPPED:
+        low, high = asked.get("min_val", _CAPPED[name][0]), asked.get("max_val", _CAPPED[name][1])
         # A hard tanh is a ReLU with a ceiling if its floor is 0, which is how nn.ReLU6 is written.
-        return (high, bool(asked["inplace"])) if low == 0.0 else None
-    return None
+        return ReluCall(x, high, in_place) if low == 0.0 else None
+    if name in ("maximum", "max"):
+        return _maximum_with_zeros(x, asked.get("other"))
+    floors = [asked.get(each) for each in names if each not in ("max", "inplace")]
+    # Without a graph nothing comes down: it may be a weight that shall not be negative, or a place in an image.
+    is_relu = x.requires_grad and asked.get("max") is None and all(_is_zero(floor, x) for floor in floors)
+    return ReluCall(x, None, in_place) if is_relu else None
+
+
+def _maximum_with_zeros(one: Tensor, other: object) -> ReluCall | None:
+    if not isinstance(other, Tensor):  # a maximum over a dimension
+        return None
+    pairs = ((one, other), (other, one))
+    return next((ReluCall(x, None, False) for x, floor in pairs if x.requires_grad and _is_zero(floor, x)), None)
+
+
+def _is_zero(floor: object, x: Tensor) -> bool:
+    """Is it 0, or a constant tensor of zeros beside which x keeps its shape and type?"""
+    if not isinstance(floor, Tensor):
+        return isinstance(floor, int | float) and floor == 0
+    alike = floor.shape == x.shape or (floor.numel() == 1 and floor.dim() <= x.dim())
+    return alike and not floor.requires_grad and torch.result_type(x, floor) == x.dtype and not bool(floor.any())
 
 
 class _Ruled(torch.autograd.Function):
@@ -110,9 +142,20 @@ class _Ruled(torch.autograd.Function):
 
 
 _WORK_EVERYWHERE = "gradient, smooth_grad and integrated_gradients work for every model"
-_RELUS = {functional.relu, torch.relu, Tensor.relu}
-_IN_PLACE = {functional.relu_, torch.relu_, Tensor.relu_}
-_CAPPED = {functional.relu6, functional.hardtanh}
+# What each takes behind its input. By name, since a function and a method that do the same share it, and that with a _
+# behind it works in place.
+_BEHIND_INPUT = {
+    "relu": ("inplace",),
+    "relu6": ("inplace",),
+    "hardtanh": ("min_val", "max_val", "inplace"),
+    "threshold": ("threshold", "value", "inplace"),
+    "clamp": ("min", "max"),
+    "clip": ("min", "max"),
+    "clamp_min": ("min",),
+    "maximum": ("other",),
+    "max": ("other",),
+}
+_CAPPED = {"relu6": (0.0, 6.0), "hardtanh": (-1.0, 1.0)}
 _SMOOTH: dict[object, str] = {
     functional.gelu: "GELU",
     functional.silu: "SiLU",

@@ -40,8 +40,7 @@ class _Smoothing(TorchFunctionMode):
         call = relu_call(func, args, given)
         if call is None:
             return func(*args, **given)
-        ceiling, in_place = call
-        x: Tensor = args[0] if args else given["input"]
+        x, ceiling, in_place = call
         # A softplus keeps its input for the way down: what is overwritten must not be that.
         y = self._smooth(x.clone() if in_place else x, ceiling)
         return x.copy_(y) if in_place else y

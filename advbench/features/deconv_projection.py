@@ -37,8 +37,8 @@ def deconv_projection(model: nn.Module, x: Tensor, layer: str, units: Sequence[U
         if bool(((chosen < 0) | (chosen >= sizes)).any()):
             raise ConfigError(f"{layer}: a unit of {chosen.tolist()} lies outside of {tuple(output.shape[1:])}")
         value = output[all_rows(chosen), chosen[:, 0], chosen[:, 1], chosen[:, 2]]
-        # Half the square: its gradient there is the activation itself.
-        return 0.5 * value.clamp_min(0.0).square()
+        # Half the square: its gradient there is the activation itself. A clamp would be taken for a ReLU of the model.
+        return 0.5 * torch.where(value > 0, value, 0.0).square()
 
     with frozen(model), relu_rule(deconvolution, "the deconvnet projection"):
         return score_gradient(model, x, Target(read, (layer,), layer), all_rows(x))[1]

@@ -1,4 +1,4 @@
-"""One network written in four ways: ReLU as modules, as functions, in place, and as one module used twice."""
+"""One network written in five ways: ReLU as modules, functions, in place, as one module used twice and as a clamp."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ class Twin(nn.Module):
             return torch.relu_(maps)
         if self.way == "method":
             return maps.relu()
+        if self.way == "clamp_min":
+            return maps.clamp_min(0)
         found: Tensor = self.other(maps) if again and self.way == "modules" else self.relu(maps)
         return found
 
 
-WAYS = ("modules", "function", "underscore", "method", "reused", "reused in place")
+WAYS = ("modules", "function", "underscore", "method", "reused", "reused in place", "clamp_min")
 
 
 def twin(way: str) -> Twin:

@@ -26,6 +26,22 @@ UNBOUNDED: dict[str, Callable[[Tensor], Tensor]] = {
     "method": lambda z: z.relu(),
     "method in place": lambda z: z.relu_(),
     "by keyword": lambda z: functional.relu(input=z),
+    "clamp": lambda z: z.clamp(0),
+    "clamp by keyword": lambda z: torch.clamp(z, min=0.0),
+    "clamp in place": lambda z: z.clamp_(min=0),
+    "clip": lambda z: z.clip(min=0, max=None),
+    "clamp_min": lambda z: z.clamp_min(0),
+    "clamp_min by keyword": lambda z: torch.clamp_min(z, min=0.0),
+    "clamp_min in place": lambda z: torch.clamp_min_(z, 0.0),
+    "clamp by a tensor": lambda z: z.clamp(min=torch.tensor(0.0)),
+    "functional.threshold": lambda z: functional.threshold(z, 0, 0),
+    "functional.threshold in place": lambda z: functional.threshold(z, 0.0, 0.0, inplace=True),
+    "functional.threshold_": lambda z: functional.threshold_(z, 0.0, 0.0),
+    "nn.Threshold": nn.Threshold(0.0, 0.0),
+    "torch.maximum": lambda z: torch.maximum(z, torch.zeros_like(z)),
+    "torch.maximum of zeros": lambda z: torch.maximum(torch.zeros(1), z),
+    "torch.max": lambda z: torch.max(z, torch.tensor(0)),
+    "maximum by keyword": lambda z: z.maximum(other=torch.zeros_like(z)),
 }
 CAPPED: dict[str, Callable[[Tensor], Tensor]] = {
     "nn.ReLU6": nn.ReLU6(),
@@ -80,6 +96,43 @@ def test_a_hard_tanh_with_another_floor_is_left_alone() -> None:
         leaf = x.clone().requires_grad_()
         (expected,) = torch.autograd.grad(call(leaf * 1.0), leaf, signal)
         assert torch.equal(down(call, guided, x, signal)[1], expected)
+
+
+NO_RELU: dict[str, Callable[[Tensor], Tensor]] = {
+    "clamp into a box": lambda z: z.clamp(0, 1),
+    "clamp from above": lambda z: z.clamp(max=0),
+    "clamp from above, by place": lambda z: z.clamp(None, 0),
+    "another floor": lambda z: z.clamp(min=-1.0),
+    "kept from 0": lambda z: z / z.norm(dim=1, keepdim=True).clamp_min(1e-12),
+    "floors by place": lambda z: z.clamp(min=torch.tensor([0.0, 1.0, 0.0, 0.0])),
+    "another threshold": lambda z: functional.threshold(z, 0.5, 0.0),
+    "another value": lambda z: functional.threshold(z, 0.0, -1.0),
+    "maxout": lambda z: torch.maximum(z, 0.0 * z),
+    "a maximum with numbers": lambda z: torch.maximum(z, torch.arange(4.0)),
+    "the largest of all": lambda z: z.max(),
+    "the largest in a dimension": lambda z: z.max(0).values,
+    "the largest by keyword": lambda z: torch.max(z, dim=0).values,
+    "a row beside zeros": lambda z: torch.maximum(z[0], torch.zeros(5, 4)),
+}
+
+
+@pytest.mark.parametrize("name", NO_RELU)
+def test_what_only_looks_like_a_relu_is_left_alone(name: str) -> None:
+    call, leaf = NO_RELU[name], drawn(0)[0].requires_grad_()
+    expected = call(leaf * 1.0)
+    signal = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    (derived,) = torch.autograd.grad(expected, leaf, signal)
+    y, passed = down(call, guided, leaf.detach(), signal)
+    assert torch.equal(y, expected)
+    assert torch.equal(passed, derived)
+    with pytest.raises(ConfigError, match="this model calls none"), relu_rule(guided, "test"):
+        call(leaf * 1.0)
+
+
+def test_a_weight_that_is_kept_positive_is_no_activation() -> None:
+    layer = nn.Linear(2, 2).requires_grad_(False)
+    with pytest.raises(ConfigError, match="this model calls none"), relu_rule(guided, "test"):
+        functional.linear(torch.ones(1, 2, requires_grad=True), layer.weight.clamp(min=0))
 
 
 def test_a_module_used_twice_follows_the_rule_twice() -> None:

@@ -43,6 +43,14 @@ def test_every_call_is_smoothed_and_none_afterwards(call: Callable[[Tensor], Ten
     assert torch.equal(call(x.clone()), x.clamp_min(0.0))
 
 
+def test_what_amounts_to_a_relu_is_smoothed_where_a_gradient_goes() -> None:
+    x = torch.linspace(-1, 1, 7, dtype=torch.float64, requires_grad=True)
+    with smooth_relu(10.0):
+        inside, apart = x.clamp(min=0), x.detach().clamp(min=0)
+    assert_close(inside, torch.log1p(torch.exp(10.0 * x)) / 10.0)
+    assert torch.equal(apart, x.detach().clamp_min(0.0))
+
+
 def test_an_in_place_call_overwrites_its_input() -> None:
     x = torch.linspace(-1, 1, 7)
     with smooth_relu(10.0):

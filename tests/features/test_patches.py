@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from advbench.core.receptive_field import Box, Unit
@@ -87,6 +87,11 @@ def test_the_projection_is_the_deconvolution_written_out() -> None:
         expected = functional.conv_transpose2d(signal, first.weight, stride=2)
     ours = deconv_projection(model, x, "4", [Unit(channel, flat // 4, flat % 4)])
     assert torch.allclose(ours, expected, atol=1e-12)
+
+
+def test_a_projection_through_no_relu_is_refused() -> None:
+    with pytest.raises(ConfigError, match="this model calls none"):
+        deconv_projection(nn.Sequential(nn.Conv2d(3, 2, 3)), noise(1), "0", [Unit(0, 1, 1)])
 
 
 def test_a_silent_unit_projects_to_nothing_and_one_image_does_not_touch_another() -> None:
