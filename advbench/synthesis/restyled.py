@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from advbench.core.copying import copy_of
@@ -21,10 +22,11 @@ def restyled(
 ) -> tuple[nn.Module, int]:
     """A network with other pooling and padding that shares all weights with `model`, and the number of pools replaced.
 
-    pooling "average": `nn.MaxPool2d` modules average instead, times what makes the maps behind each as
-    strong on `image` (B, C, H, W) as they were; a constant image gives the same. padding: what convolutions see outside
-    of their maps. `model` itself is left alone, and comes back where nothing is asked for. Raises ConfigError for other
-    words, and for "average" where the network has no such module. Gatys et al. 2015, arXiv:1505.07376, section 2.
+    pooling "average": `nn.MaxPool2d` modules average instead, times what makes the maps behind each as strong on each
+    of `image` (B, C, H, W) as they were; a constant image gives the same. The network is then for these B samples, in
+    this order. padding: what convolutions see outside of their maps. `model` itself is left alone, and comes back where
+    nothing is asked for. Raises ConfigError for other words, and for "average" where the network has no such module.
+    Gatys et al. 2015, arXiv:1505.07376, section 2.
     """
     for what, given, allowed in (("pooling", pooling, POOLINGS), ("padding", padding, PADDINGS)):
         if given not in allowed:
@@ -37,26 +39,28 @@ def restyled(
         for module in twin.modules():
             if isinstance(module, nn.Conv2d):
                 repad(module, padding)
-    pools = _replace_pools(twin) if pooling == "average" else []
-    if pooling == "average" and not pools:
-        raise ConfigError(f'{type(model).__name__} has no MaxPool2d modules to replace: leave pooling "as it is"')
-    if pools:
+    if pooling == "as it is":
+        return twin, 0
+    with torch.inference_mode(False):  # a gradient will go through the strengths
+        pools = _replace_pools(twin, torch.ones(len(image), 1, 1, 1, dtype=image.dtype, device=image.device))
+        if not pools:
+            raise ConfigError(f'{type(model).__name__} has no MaxPool2d modules to replace: leave pooling "as it is"')
         _compensate(model, twin, pools, image)
     return twin, len(pools)
 
 
-def _replace_pools(model: nn.Module) -> list[CompensatedPool]:
+def _replace_pools(model: nn.Module, strength: Tensor) -> list[CompensatedPool]:
     replaced: dict[nn.Module, CompensatedPool] = {}
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.MaxPool2d):
-                replaced.setdefault(child, CompensatedPool(child))
+                replaced.setdefault(child, CompensatedPool(child, strength))
                 setattr(parent, name, replaced[child])
     return list(replaced.values())
 
 
 def _compensate(model: nn.Module, twin: nn.Module, pools: list[CompensatedPool], image: Tensor) -> None:
-    """Give each pool the strength with which the first wide layer behind it has the mean that it had."""
+    """Give each pool, for each sample, the strength with which the first wide layer behind it has the mean it had."""
     found = stages(model, image)
     wanted = features(model, image, [stage.layers[0] for stage in found])
     for pool in pools:
@@ -65,5 +69,10 @@ def _compensate(model: nn.Module, twin: nn.Module, pools: list[CompensatedPool],
             layer = next((stage.layers[0] for stage in found if stage.side <= pool.side), None)
             if layer is None:
                 break
-            mean = float(features(twin, image, [layer])[layer].abs().mean())
-            pool.strength *= float(wanted[layer].abs().mean()) / mean if mean > 0 else 1.0
+            mean, before = _size(features(twin, image, [layer])[layer]), _size(wanted[layer])
+            pool.strength = pool.strength * torch.where(mean > 0, before / mean.where(mean > 0, 1.0), 1.0)
+
+
+def _size(maps: Tensor) -> Tensor:
+    """(B, 1, 1, 1): the mean absolute value of maps (B, C, h, w)."""
+    return maps.abs().mean((1, 2, 3), keepdim=True)

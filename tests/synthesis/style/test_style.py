@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from advbench.core.copying import copy_of
 from advbench.core.draws import Draws
+from advbench.core.gradients import in_pieces
 from advbench.core.gram import gram, gram_distance
 from advbench.core.journal import Frame, running
 from advbench.core.step_rules import adam, lbfgs
@@ -115,6 +117,16 @@ def test_one_result_per_content_whatever_the_batch(model: nn.Module) -> None:
     torch.testing.assert_close(
         both[1:], run(model, content[1:], picture(1), steps=(4,), optimiser="adam"), atol=1e-4, rtol=0
     )
+
+
+def test_average_pooling_is_as_strong_as_each_content_needs_whatever_the_batch(model: nn.Module) -> None:
+    twice = copy_of(model).double()
+    contents = torch.cat([picture(0), 0.02 * picture(1), picture(2)]).double()
+    with torch.inference_mode(), in_pieces(2):
+        together = run(twice, contents, picture(3).double(), steps=(4,), pooling="average")
+    for i in range(3):
+        alone = run(twice, contents[[i]], picture(3).double(), steps=(4,), pooling="average")
+        torch.testing.assert_close(together[[i]], alone, atol=1e-9, rtol=0.0)
 
 
 def test_colours_of_the_content_are_kept(model: nn.Module) -> None:
