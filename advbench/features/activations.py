@@ -42,6 +42,11 @@ def activation_batches(
         yield Seen(part, x, activations(model, x, layer))
 
 
+def channels_second(output: Tensor) -> Tensor:
+    """A layer's output (B, C, ...): tokens (B, T, C), as transformers have them, turned to (B, C, T)."""
+    return output.movedim(-1, 1) if output.dim() == 3 else output
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Where the model's weights are; the processor for a model without any."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

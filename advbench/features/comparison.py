@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from advbench.core.activations import record
 from advbench.core.gradients import frozen
-from advbench.features.activations import Images, device_of
+from advbench.features.activations import Images, channels_second, device_of
 from advbench.features.layers import first_convolution
 from advbench.types import ConfigError
 
@@ -24,9 +25,9 @@ _GRID = 64  # points of the discrete spectrum in each direction
 class Comparison:
     """Shares in [0, 1] of one network.
 
-    dead: channels of a ReLU that are 0 for all images, by layer, in the order of the network. high_frequency: energy
-    of the first layer's filters above 0.25 cycles per pixel. aliasing: their energy at frequencies that its stride
-    folds back. duplicates: filters of the first layer with another at |cosine| >= 0.95.
+    dead: channels of a ReLU that are 0 for all images, at each use of one, in the order of the network (`dead_units`).
+    high_frequency: energy of the first layer's filters above 0.25 cycles per pixel. aliasing: their energy at
+    frequencies that its stride folds back. duplicates: filters of the first layer with another at |cosine| >= 0.95.
     """
 
     first_layer: str
@@ -40,7 +41,7 @@ class Comparison:
 
     @property
     def dead_share(self) -> float:
-        """The mean over the layers; 0 without a ReLU."""
+        """The mean over the uses; 0 without a ReLU."""
         return sum(share for _, share in self.dead) / len(self.dead) if self.dead else 0.0
 
 
@@ -68,18 +69,41 @@ def comparison(model: nn.Module, images: Images, ids: Tensor, *, batch: int = 32
 def dead_units(model: nn.Module, images: Images, ids: Tensor, *, batch: int = 32) -> dict[str, float]:
     """Share of the channels of each ReLU module that are 0 everywhere in every image: layer -> [0, 1].
 
-    ReLU called as a function is not seen, only modules are.
+    One used several times, as in the blocks of a ResNet, counts at each use: "relu", "relu#2", in the order of the
+    network. ReLU called as a function is not seen, only modules are.
     """
-    names: Sequence[str] = [name for name, module in model.named_modules() if isinstance(module, nn.ReLU | nn.ReLU6)]
     device = device_of(model)
     alive: dict[str, Tensor] = {}
     for part in torch.split(ids, batch):
-        with torch.no_grad(), frozen(model), record(model, names) as outputs:
+        with torch.no_grad(), frozen(model), _uses(model) as awake:
             model(images(part).to(device))
-        for name, output in outputs.items():
-            awake = (output > 0).flatten(2).any(2).any(0) if output.dim() > 2 else (output > 0).any(0)
-            alive[name] = awake | alive[name] if name in alive else awake
-    return {name: 1.0 - float(alive[name].float().mean()) for name in names if name in alive}
+        for use, channels in awake.items():
+            alive[use] = channels | alive[use] if use in alive else channels
+    return {use: 1.0 - float(channels.float().mean()) for use, channels in alive.items()}
+
+
+@contextmanager
+def _uses(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Inside, a forward pass fills the yielded dict: use of a ReLU module -> which channels (C,) some image wakes."""
+    awake: dict[str, Tensor] = {}
+    calls = Counter[str]()
+
+    def watch(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+            calls[name] += 1
+            use = name if calls[name] == 1 else f"{name}#{calls[name]}"
+            positive = channels_second(output) > 0
+            awake[use] = positive.any(0) if positive.dim() == 2 else positive.flatten(2).any(2).any(0)
+
+        return hook
+
+    relus = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ReLU | nn.ReLU6)]
+    handles = [module.register_forward_hook(watch(name)) for name, module in relus]
+    try:
+        yield awake
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def energy_above(weight: Tensor, limits: tuple[float, float]) -> float:

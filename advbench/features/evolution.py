@@ -14,7 +14,7 @@ from advbench.core.copying import copy_of
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
 from advbench.core.receptive_field import Unit
-from advbench.features.activations import device_of
+from advbench.features.activations import channels_second, device_of
 from advbench.features.deconv_projection import deconv_projection
 from advbench.features.linear_cka import linear_cka
 from advbench.types import ConfigError
@@ -120,6 +120,7 @@ def projections(evolution: Evolution, checkpoint: Checkpoint, model: nn.Module) 
 
 
 def _outputs(model: nn.Module, probe: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Layer -> (N, C, ...), on the CPU."""
     device = device_of(model)
     parts: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     with torch.no_grad(), frozen(model):
@@ -127,7 +128,7 @@ def _outputs(model: nn.Module, probe: Tensor, layers: Sequence[str]) -> dict[str
             with record(model, layers) as outputs:
                 model(x.to(device))
             for layer in layers:
-                parts[layer].append(outputs[layer].float().cpu())
+                parts[layer].append(channels_second(outputs[layer]).float().cpu())
     return {layer: torch.cat(outputs) for layer, outputs in parts.items()}
 
 

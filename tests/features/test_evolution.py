@@ -8,15 +8,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from advbench.core.receptive_field import Unit
 from advbench.defenses.train import Training, train
+from advbench.features.activations import activations
 from advbench.features.comparison import comparison, dead_units, duplicate_share, energy_above
 from advbench.features.deconv_projection import deconv_projection
 from advbench.features.evolution import Evolution, projections, replayed, similarity
 from advbench.features.linear_cka import linear_cka
 from advbench.types import ConfigError
+from tests.attributions.small_nets import tiny_vit
 from tests.features.feature_nets import ladder, noise
 
 
@@ -110,6 +112,43 @@ def test_dead_channels_are_counted_over_all_images() -> None:
     x[1, 0, 0, 0] = 0.95  # wakes channel 2, in one place of one image
     found = dead_units(net, lambda ids: x[ids], torch.arange(3), batch=2)
     assert found == {"1": 0.5}  # channels 1 and 3 stay off
+
+
+class Twice(nn.Module):
+    """One ReLU behind two layers: the first never wakes it, the second always."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.relu = nn.Conv2d(1, 3, 1), nn.Conv2d(3, 2, 1), nn.ReLU(inplace=True)
+        for layer, bias in ((self.first, -9.0), (self.second, 1.0)):
+            nn.init.zeros_(layer.weight)
+            nn.init.constant_(layer.bias, bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.relu(self.second(self.relu(self.first(x))))
+        return maps
+
+
+def test_a_relu_that_is_used_twice_is_counted_twice() -> None:
+    x = noise(3, (1, 4, 4))
+    assert dead_units(Twice(), lambda ids: x[ids], torch.arange(3), batch=2) == {"relu": 1.0, "relu#2": 0.0}
+
+
+def test_the_channels_of_tokens_are_their_last_axis() -> None:
+    net, probe = nn.Sequential(tiny_vit(), nn.ReLU()), noise(5, (3, 16, 16))
+    layer = "0.encoder.layers.encoder_layer_0"
+    evolution = Evolution(probe, [layer], channels=99, epochs=None)
+    evolution(1, net)
+    found, tokens = evolution.checkpoints[0].strongest[layer], activations(net, probe, layer)  # (N, T, C)
+    assert tokens.shape == (5, 17, 16)
+    assert found.channels.tolist() == list(range(16))
+    assert torch.allclose(found.values, tokens.amax((0, 1)), atol=1e-6)
+    assert found.ids.tolist() == tokens.amax(1).argmax(0).tolist()
+
+
+def test_dead_channels_of_tokens_are_asleep_at_every_token() -> None:
+    tokens = torch.tensor([[[1.0, 0.0], [0.0, 0.0], [-1.0, -1.0]]])  # (1, T, C)
+    assert dead_units(nn.Sequential(nn.ReLU()), lambda ids: tokens[ids], torch.arange(1)) == {"0": 0.5}
 
 
 def test_the_energy_of_waves_lies_at_their_frequency() -> None:
