@@ -23,10 +23,11 @@ def var_grad(
 ) -> Tensor:
     """Variance over noisy copies of x of the gradient of the score of y: (B, C, H, W), not negative.
 
-    In squared score per squared unit of pixel value: the mean squared deviation from `smooth_grad` with the same draws,
-    noise and samples, whose `squared` map minus the square of whose plain map it is. It shows where the gradient turns
-    near x and is zero where the network is linear. Parameters, draws and errors are those of `smooth_grad`; y: classes
-    (B,), meaning raw scores, or any target.
+    In squared score per squared unit of pixel value: the mean squared deviation from the mean gradient at those copies.
+    They are the ones of `smooth_grad`'s `squared` map with the same draws, noise and samples, so it is that map minus
+    the square of the mean gradient; the plain map has other copies, of which mirrored ones share a draw. It shows where
+    the gradient turns near x and is zero where the network is linear. Parameters, draws and errors are those of
+    `smooth_grad`; y: classes (B,), meaning raw scores, or any target.
     """
     target = as_target(y)
     net = cheaper(model, x, target, samples)
