@@ -106,10 +106,15 @@ def train_style_network(job: StyleJob, out: Path) -> list[Change]:
 
 
 def compare_norm_losses(job: StyleJob, out: Path) -> pd.DataFrame:
-    """The losses of `compare_norms` for the first style, written beside `out` (.csv). Raises ConfigError as above."""
+    """The losses of `compare_norms` for a style, written beside `out` (.csv).
+
+    Raises ConfigError as above, and for several styles.
+    """
     if out.suffix != ".png":
         raise ConfigError(f"--out must end in .png, got {out.name}")
     files, model, photos = _materials(job)
+    if len(files) > 1:
+        raise ConfigError(f"train-style norms compares the losses for one style, {len(files)} are given")
     weights = Weights() if job.style_weight is None else Weights(style=job.style_weight)
     with tqdm(total=7 * job.steps, desc="norms", disable=not sys.stderr.isatty()) as bar:
 
@@ -147,8 +152,11 @@ def _transform(job: StyleJob, model: nn.Module, photos: Tensor, files: Sequence[
 
 def _adaptive(job: StyleJob, model: nn.Module, photos: Tensor, files: Sequence[Path], watch: Watch) -> _Made:
     weight = 2.0 if job.style_weight is None else job.style_weight
-    (used, apart), (styles, others) = _apart(photos), _apart(_squares(files, photos.shape[2]))
+    known = _squares(files, photos.shape[2])
+    (used, apart), (styles, others) = _apart(photos), _apart(known)
     held_out = None if apart is None or others is None else (apart, others)
+    if held_out is None:  # nothing to measure on: no image is spared for it
+        used, styles = photos, known
     found = train_adaptive(
         model, used, styles, job.course, layer=job.layer, style_weight=weight, held_out=held_out, watch=watch
     )

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from advbench.cli.outputs import OUT_FILE
 from advbench.cli.settings import settings
+from advbench.types import ConfigError
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+# kind -> the options that mean something to it, beside those that all kinds take
+KINDS = {"transform": ("norm",), "adaptive": ("layer",), "contrastive": ("layer",), "norms": ()}
+
+HELP = """Train a network that paints photographs, for `advbench picture fast_style` and `adaptive_style`.
+
+transform and adaptive keep every tenth photograph apart and tell the loss on these, where there are ten; adaptive
+needs ten styles for that, of which it does the same. contrastive and norms train on all.
+
+\b
+transform     one network for the given styles, which may be blended (fast_style)
+adaptive      a decoder for any style, by statistics of features (adaptive_style)
+contrastive   the same, with styles told apart by a learned code (adaptive_style); three trainings of --steps each
+norms         no network, but a figure: losses with instance and batch norm, for one style
+"""
 
 
 @click.command(
+    help=HELP,
     epilog="Example: advbench train-style transform --model torchvision:squeezenet1_1@IMAGENET1K_V1 --style starry.jpg "
-    "--images photos --out starry.safetensors"
+    "--images photos --out starry.safetensors",
 )
-@click.argument("kind", type=click.Choice(["transform", "adaptive", "contrastive", "norms"]))
+@click.argument("kind", type=click.Choice(list(KINDS)))
 @click.option("--model", required=True, help="The network whose features judge: a name or a spec.")
 @click.option("--weights", type=FILE, help="A file with its weights.")
 @click.option("--model-param", "model_params", multiple=True, metavar="KEY=VALUE", help="Of the model; repeatable.")
@@ -29,9 +46,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--side", default=128, show_default=True, type=click.IntRange(16), help="Of the square crops.")
 @click.option("--lr", default=2e-3, show_default=True, type=float)
 @click.option("--style-weight", type=float, help="Against the content's 1.  [default: depends on KIND]")
-@click.option("--norm", default="instance", show_default=True, type=click.Choice(["instance", "batch"]))
+@click.option("--norm", type=click.Choice(["instance", "batch"]), help="Of transform.  [default: instance]")
 @click.option(
-    "--layer", help="Of the model: whose features are decoded.  [default: the first at a quarter of the size]"
+    "--layer",
+    help="Of adaptive and contrastive: whose features are decoded.  [default: the first at a quarter of the size]",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--allow-code", is_flag=True, help="Run model code that --model names (python:module:function).")
@@ -56,22 +74,15 @@ def train_style(
     side: int,
     lr: float,
     style_weight: float | None,
-    norm: str,
+    norm: str | None,
     layer: str | None,
     seed: int,
     allow_code: bool,
     out: Path,
 ) -> None:
-    """Train a network that paints photographs, for `advbench picture fast_style` and `adaptive_style`.
+    """Check the options, train, and tell how the loss changed."""
+    _check(kind, {"norm": norm, "layer": layer})
 
-    Every tenth photograph is kept apart, and the loss on these is told.
-
-    \b
-    transform     one network for the given styles, which may be blended (fast_style)
-    adaptive      a decoder for any style, by statistics of features (adaptive_style)
-    contrastive   the same, with styles told apart by a learned code (adaptive_style); three trainings of --steps each
-    norms         no network, but a figure: losses with instance and batch norm
-    """
     from advbench.bench.style_training import StyleJob, compare_norm_losses, train_style_network
     from advbench.report.norm_curves import write_norm_curves
 
@@ -88,7 +99,7 @@ def train_style(
         side=side,
         learning_rate=lr,
         style_weight=style_weight,
-        norm=norm,
+        norm=norm or "instance",
         layer=layer,
         seed=seed,
         allow_code=allow_code,
@@ -100,3 +111,11 @@ def train_style(
         for change in train_style_network(job, out):
             click.echo(f"loss {change}")
     click.echo(f"wrote {out}")
+
+
+def _check(kind: str, given: Mapping[str, str | None]) -> None:
+    """Raises ConfigError for an option that means nothing to the kind."""
+    odd = [name for name, value in given.items() if value is not None and name not in KINDS[kind]]
+    if odd:
+        takers = ", ".join(each for each, names in KINDS.items() if odd[0] in names)
+        raise ConfigError(f"train-style {kind} takes no --{odd[0]}; it is of {takers}")
