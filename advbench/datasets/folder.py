@@ -132,10 +132,15 @@ def _inside(place: Path, name: str) -> Path:
 
 
 def _digest(place: Path, listing: Listing) -> str:
-    """8 hex digits over names, sizes and labels: quick, and enough to tell one collection from another."""
+    """8 hex digits over names, sizes and labels: quick, and enough to tell one collection from another.
+
+    What is not compressed keeps its size when its pixels change: of that the content counts.
+    """
     digest = hashlib.sha256()
     for file, label in zip(listing.files, listing.labels, strict=True):
         digest.update(f"{file.relative_to(place).as_posix()} {file.stat().st_size} {label}\n".encode())
+        if file.suffix.lower() == ".bmp":
+            digest.update(file.read_bytes())
     return digest.hexdigest()[:8]
 
 

@@ -202,3 +202,11 @@ def test_other_colour_modes_become_rgb(mode: str, white: str | int | tuple[int, 
     x = read_image(tmp_path / "a.png")
     assert x.shape == (3, 3, 4)
     assert x.min() > 0.99
+
+
+def test_other_pixels_make_another_dataset_even_in_files_of_one_size(tmp_path: Path) -> None:
+    place = tree(tmp_path, "0/a.bmp", "1/b.bmp")
+    before = load_dataset(f"folder:{place}").name
+    assert load_dataset(f"folder:{place}").name == before
+    picture(7).save(place / "0" / "a.bmp")
+    assert load_dataset(f"folder:{place}").name != before
