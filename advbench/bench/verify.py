@@ -118,13 +118,16 @@ def _example_rows(folder: Path, table: pd.DataFrame) -> Iterator[str]:
 def _jobs(folder: Path, allow_code: bool) -> tuple[Mapping[str, Job], str]:
     """The jobs of the matrix file by key, or none and why; for cells that the file no longer has, the second holds."""
     stored = cast("Mapping[str, Json]", read_json(folder / MATRIX))
-    file = Path(str(stored["file"])).expanduser()
+    try:
+        file = Path(str(stored["file"])).expanduser()
+        data = cast("Mapping[str, Json]", stored["data"])
+        count, choose = cast("int", data["count"]), cast("str", data["choose"])
+    except (KeyError, TypeError) as error:
+        return {}, f"{folder / MATRIX} does not say what was planned ({type(error).__name__}: {error})"
     if not file.is_file():
         return {}, f"the matrix file {file} is gone"
     try:
         matrix = load_matrix(file, allow_code=allow_code)
-        data = cast("Mapping[str, Json]", stored["data"])
-        count, choose = cast("int", data["count"]), cast("str", data["choose"])
         plan = expand(matrix if choose == "all" else replace(matrix, data=replace(matrix.data, count=count)))
     except ConfigError as error:
         return {}, f"the matrix file does not load: {error}"

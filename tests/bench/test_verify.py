@@ -116,3 +116,14 @@ def test_what_cannot_be_judged_again_is_noted_but_not_wrong(cell: Path) -> None:
     (note,) = verify(cell.parents[1])
     assert not note.wrong
     assert "is gone" in note.message
+
+
+def test_a_plan_that_lacks_what_is_needed_is_noted(cell: Path) -> None:
+    path = cell.parent / "matrix.json"
+    record = read_json(path)
+    assert isinstance(record, dict)
+    for name in ("file", "data"):
+        write_json(path, {key: value for key, value in record.items() if key != name})
+        (note,) = verify(cell.parents[1])
+        assert not note.wrong
+        assert "matrix.json does not say what was planned" in note.message
