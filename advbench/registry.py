@@ -187,6 +187,10 @@ class Registry(Generic[Info]):
         self.load()
         return name in self._entries
 
+    def entry_of(self, function: object) -> Entry[Info] | None:
+        """The entry of a function that is at hand: the module that registers it has been imported."""
+        return next((entry for entry in self._entries.values() if entry.function is function), None)
+
     def __getitem__(self, name: str) -> Entry[Info]:
         self.load()
         if name not in self._entries:

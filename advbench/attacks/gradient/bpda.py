@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from advbench.attacks.arguments import positive
 from advbench.attacks.gradient.apgd import apgd
+from advbench.attacks.inner_attack import inner_attack
 from advbench.core.draws import Draws
 from advbench.core.stand_in import StandIn, hard_tanh_step, sigmoid_step, standing_in, straight_through
 from advbench.registry import attack
@@ -37,13 +38,15 @@ def bpda(
     success is what it was; in the backward pass it is replaced by `stand_in`. identity: the gradient goes straight
     through. sigmoid: 1 / (1 + exp(-sharpness (z - threshold))). hard_tanh: straight through, but only where z is within
     1 / sharpness of `threshold`. The last two are for a module that is a step at `threshold`. Norms, radius and cost
-    are those of `via`. Raises ConfigError if no module has this name, sharpness <= 0 or threshold is not finite.
+    are those of `via`. Raises ConfigError if no module has this name, sharpness <= 0, threshold is not finite, or `via`
+    cannot have this norm or goal or attacks all samples together.
     """
     if not isfinite(threshold):
         raise ConfigError(f"threshold must be finite, got {threshold}")
     surrogate = _STAND_INS[stand_in](threshold, positive("sharpness", sharpness))
+    attack_with = inner_attack(via, threat, targeted=targeted)
     with standing_in(model, module, surrogate):
-        return via(model, x, y, threat, draws=draws, targeted=targeted)
+        return attack_with(model, x, y, threat, draws=draws)
 
 
 _STAND_INS: dict[str, Callable[[float, float], StandIn]] = {

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from math import inf
 
 import torch
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 
 from advbench.attacks.arguments import at_least_one
 from advbench.attacks.gradient.mi_fgsm import mi_fgsm
+from advbench.attacks.inner_attack import inner_attack
 from advbench.core.activations import record
 from advbench.core.descent import descend
 from advbench.core.draws import Draws
@@ -48,18 +47,18 @@ def intermediate_level(
     from x. early_stop: stop at the first iterate that is adversarial, return via's example where only that is, and x
     itself where that meets the goal already; without it (`transfer` turns it off) the last iterate is returned, or the
     last that was adversarial.
-    Raises ConfigError if threat.eps is None, steps < 1 or no layer has this name.
+    Raises ConfigError if threat.eps is None, steps < 1, no layer has this name, or `via` cannot have this norm or goal
+    or attacks all samples together.
     """
     size = 2.0 * threat.radius / at_least_one("steps", steps)
-    if "early_stop" in inspect.signature(via).parameters:
-        via = partial(via, early_stop=False)
+    guided_by = inner_attack(via, threat, targeted=targeted, early_stop=False)
     x_adv, left = x.clone(), torch.arange(len(x), device=x.device)
     with frozen(model), _read(model, layer) as both:
         if early_stop:
             left = ((labels_at(model, x, left) == y) != targeted).nonzero()[:, 0]
         origin, goal, rows = x[left], y[left], torch.arange(len(left), device=x.device)
         with attending(left):
-            guide = via(model, origin, goal, threat, draws=draws.rows(left), targeted=targeted)
+            guide = guided_by(model, origin, goal, threat, draws=draws.rows(left))
             (_, start), (logits, end) = (_split(logits_at(both, z, rows), both) for z in (origin, guide))
             found = descend(
                 origin,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from functools import partial
 from math import inf
 
 from torch import Tensor, nn
 
 from advbench.attacks.gradient.pgd import pgd
+from advbench.attacks.inner_attack import inner_attack
 from advbench.core.draws import Draws
 from advbench.registry import attack
 from advbench.types import ThreatModel
@@ -33,7 +32,7 @@ def transfer(
     turned off, so that the whole budget of steps and of eps is used. Norms and radius are those that `via` works with.
     Several substitutes are attacked together as the mean of their logits: models.ensemble.MeanLogits, in a matrix
     {ensemble: [...]} (Liu et al. 2017, arXiv:1611.02770).
+    Raises ConfigError if `via` cannot have this norm or goal or attacks all samples together.
     """
-    if "early_stop" in inspect.signature(via).parameters:
-        via = partial(via, early_stop=False)
-    return via(substitute, x, y, threat, draws=draws, targeted=targeted)
+    attack_with = inner_attack(via, threat, targeted=targeted, early_stop=False)
+    return attack_with(substitute, x, y, threat, draws=draws)
