@@ -19,7 +19,7 @@ from advbench.types import ConfigError, Evaluation, ThreatModel
 _CANDIDATES = 256  # components whose pairs are compared: many more than a front of two numbers has
 
 
-@attack(norms=(0,), access="gradient", paper="arXiv:1511.07528", minimum_norm=True)
+@attack(norms=(0,), access="gradient", paper="arXiv:1511.07528", unbounded=True)
 def jsma(
     model: nn.Module,
     x: Tensor,
@@ -34,13 +34,14 @@ def jsma(
     """x_adv: x after the first steps that reach the goal, each of which moves a pair of components by theta.
 
     theta: in units of the box's width, up if positive, down if negative; 1 moves to the edge at once. gamma: the share
-    of components that may be moved, 14.5 % in the paper; with a radius its eps is the limit instead. A step takes the
-    pair (p, q) with the greatest -a b, where a > 0 is the sum of their derivatives of the target's logit and b < 0 that
-    of the logarithm of the summed exponentials of all other logits; without such a pair, the two with the greatest
-    a - b. The paper sums the other classes' derivatives, where classes that do not matter weigh as much as the one in
-    the lead: on MNIST that takes three times as many components. (Probabilities have a = -b, so that the second part of
-    the map says nothing, and vanish where the net is sure.) A component at the edge is out. Untargeted, the target is
-    the highest other class of the moment. An odd limit ends with a single component. Where the goal is not reached, x.
+    of components that may be moved, 14.5 % in the paper; with a radius its eps is the limit instead (one that is moved
+    again, as theta below 1 allows, counts again). A step takes the pair (p, q) with the greatest -a b, where a > 0 is
+    the sum of their derivatives of the target's logit and b < 0 that of the logarithm of the summed exponentials of all
+    other logits; without such a pair, the two with the greatest a - b. The paper sums the other classes' derivatives,
+    where classes that do not matter weigh as much as the one in the lead: on MNIST that takes three times as many
+    components. (Probabilities have a = -b, so that the second part of the map says nothing, and vanish where the net is
+    sure.) A component at the edge is out; a sample with all of them there is done. Untargeted, the target is the
+    highest other class of the moment. An odd limit ends with a single component. Where the goal is not reached, x.
     `draws` is not used.
     Raises ConfigError if theta is 0 or not in [-1, 1] or gamma is not positive.
     """
@@ -58,12 +59,12 @@ def jsma(
         for step in range(0, count, 2):
             evaluation, rise = backprop(aim, z, rows)
             kept = keep_better(kept, z, evaluation, rows, keep_latest)
-            left = ~evaluation.reached
-            rows, z, rise = rows[left], z[left], rise[left]
+            free = (z < threat.high) if theta > 0 else (z > threat.low)
+            left = ~evaluation.reached & free.flatten(1).any(1)
+            rows, z, rise, free = rows[left], z[left], rise[left], free[left]
             if not len(rows):
                 break
             fall = -backprop(others, z, rows)[1]
-            free = (z < threat.high) if theta > 0 else (z > threat.low)
             rise, fall = (math.copysign(1.0, theta) * grad.flatten(1) for grad in (rise, fall))
             chosen = _salient(rise, fall, free.flatten(1), 2 if step + 1 < count else 1)
             z = torch.where(chosen.reshape(z.shape), (z + theta * width).clamp(threat.low, threat.high), z)

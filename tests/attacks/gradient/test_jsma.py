@@ -10,10 +10,13 @@ from torch import Tensor
 
 from advbench.attacks.gradient import jsma as module
 from advbench.attacks.gradient.jsma import jsma
+from advbench.bench.evaluate import evaluate, evaluate_grid
+from advbench.bench.scene import Assault, Execution
 from advbench.core.draws import Draws
 from advbench.core.norms import lengths
+from advbench.registry import ATTACKS
 from advbench.testing import Linear
-from advbench.types import ConfigError, ThreatModel
+from advbench.types import ConfigError, Radius, ThreatModel
 from tests.attacks.small_nets import Counting, conv_net, images
 from tests.strategies import seeds
 
@@ -81,6 +84,30 @@ def test_success_is_returned_and_failure_is_x(targeted: bool) -> None:
     assert bool((lengths(x_adv - x, 0.0) <= 10).all())  # 0.3 * 36, in pairs
     assert torch.equal(x_adv[~reached], x[~reached])
     assert bool((watch.passes[~reached] == 1 + 2 * 5 + 1).all())
+
+
+@pytest.mark.parametrize("theta", [1.0, -0.25])
+def test_no_row_of_a_grid_is_more_robust_than_at_its_radius_alone(theta: float) -> None:
+    x, y, _ = images(conv_net(), 40)
+    grid = ("1", "3", "12")
+    assault = Assault(ATTACKS["jsma"], {"theta": theta})
+    radii = [Radius(text) for text in grid]
+    rows = evaluate_grid(conv_net(), x, y, None, assault=assault, norm=0.0, grid=radii, execution=Execution())
+    for text, fooled in zip(grid, rows.fooled.reshape(3, 40), strict=True):
+        alone = evaluate(conv_net(), x, y, attack="jsma", threat=ThreatModel(0, float(text)), theta=theta).fooled
+        assert bool(alone.any())
+        assert bool((fooled | ~alone).all())
+
+
+@pytest.mark.parametrize(("theta", "pairs"), [(1.0, 18), (-0.25, 4 * 18)])
+def test_it_ends_when_every_component_is_at_the_edge(theta: float, pairs: int) -> None:
+    """36 components, in pairs, whatever the radius."""
+    sure = Linear(torch.zeros(2, 36), torch.tensor([1.0, 0.0]))
+    x = torch.full((2, 1, 6, 6), float(theta < 0))
+    watch = Counting(sure, 2)
+    y, draws = torch.tensor([0, 0]), Draws(0, torch.arange(2))
+    assert torch.equal(jsma(watch, x, y, ThreatModel(0, 1000), draws=draws, theta=theta), x)
+    assert watch.passes.tolist() == [1 + 2 * pairs + 1] * 2
 
 
 def test_impossible_settings_are_refused() -> None:
