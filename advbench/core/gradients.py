@@ -14,10 +14,12 @@ from advbench.core.objectives import Objective
 from advbench.types import Evaluation
 
 Gradient = Callable[[Objective, Tensor, Tensor], tuple[Evaluation, Tensor]]
+Distance = Callable[[Tensor, Tensor], Tensor]  # (values (A,), gradients (A, ...)) -> (A,)
 
 # Both say how a computation is carried out, never what it gives: results are the same for every value.
 _PIECE: ContextVar[int | None] = ContextVar("piece", default=None)
 _ROWS: ContextVar[Tensor | None] = ContextVar("rows", default=None)
+_CLASSES = 16  # whose gradients are held at once: a thousand of them would take more memory than the network
 
 
 @contextmanager
@@ -86,18 +88,21 @@ def labels_at(model: nn.Module, z: Tensor, rows: Tensor) -> Tensor:
     return logits_at(model, z, rows).argmax(1)
 
 
-def lead_gradients(model: nn.Module, z: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """How far the first of `classes` (A, 1 + M) leads each of the others at z (A, ...), in logits, and the gradients.
+def nearest_lead(
+    model: nn.Module, z: Tensor, rows: Tensor, classes: Tensor, distance: Distance
+) -> tuple[Tensor, Tensor]:
+    """How far the first of `classes` (A, 1 + M) leads the nearest of the others at z (A, ...), in logits: (A,).
 
-    Leads (A, M) and their gradients (A, M, ...). One forward pass and M backward passes per sample; what is not finite
-    in a gradient becomes 0.
+    And its gradient (A, ...). distance (A,): of a lead (A,) with its gradient; the nearest has the least, the first of
+    equals. One forward pass and M backward passes per sample, of whose gradients a few are held at once; what is not
+    finite in a gradient becomes 0. Without other classes: zeros.
     """
     pieces = list(_cut(z, rows))
     columns = torch.split(classes, len(pieces[0][0])) if len(z) else (classes,)
-    found = [_lead_gradients(model, *piece, column) for piece, column in zip(pieces, columns, strict=True)]
+    found = [_nearest_lead(model, *piece, column, distance) for piece, column in zip(pieces, columns, strict=True)]
     if len(found) == 1:
         return found[0]
-    return torch.cat([leads for leads, _ in found]), torch.cat([grads for _, grads in found])
+    return torch.cat([lead for lead, _ in found]), torch.cat([grad for _, grad in found])
 
 
 def class_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -145,19 +150,33 @@ def _backprop(objective: Objective, z: Tensor, rows: Tensor) -> tuple[Evaluation
     return Evaluation(loss.detach(), reached), grad.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _lead_gradients(model: nn.Module, z: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+def _nearest_lead(
+    model: nn.Module, z: Tensor, rows: Tensor, classes: Tensor, distance: Distance
+) -> tuple[Tensor, Tensor]:
     leaf = z.detach().requires_grad_(True)
     with torch.enable_grad(), attending(rows):
         chosen = model(leaf).gather(1, classes)
         leads = chosen[:, :1] - chosen[:, 1:]  # (A, M)
         count = leads.shape[1]
         if not leads.requires_grad or not len(z) or not count:
-            return leads.detach(), z.new_zeros(*leads.shape, *z.shape[1:])
-        grads = [
-            torch.autograd.grad(leads[:, m].sum(), leaf, retain_graph=m < count - 1, materialize_grads=True)[0]
-            for m in range(count)
-        ]
-    return leads.detach(), torch.stack(grads, 1).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+            return leads.detach()[:, 0] if count else leads.new_zeros(len(z)), torch.zeros_like(z)
+        values: list[Tensor] = []
+        grads: list[Tensor] = []
+        for m in range(count):
+            (grad,) = torch.autograd.grad(leads[:, m].sum(), leaf, retain_graph=m < count - 1, materialize_grads=True)
+            values, grads = [*values, leads.detach()[:, m]], [*grads, grad]
+            if len(grads) == _CLASSES or m == count - 1:
+                value, grad = _nearest(torch.stack(values, 1), torch.stack(grads, 1), distance)
+                values, grads = [value], [grad]
+    return values[0], grads[0]
+
+
+def _nearest(values: Tensor, grads: Tensor, distance: Distance) -> tuple[Tensor, Tensor]:
+    """The one of values (A, M) that is nearest, and of grads (A, M, ...) the one that belongs to it."""
+    grads = grads.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    gaps = distance(values.flatten(), grads.flatten(0, 1)).reshape(values.shape)
+    each, least = torch.arange(len(values), device=values.device), gaps.argmin(1)
+    return values[each, least], grads[each, least]
 
 
 def _cut(z: Tensor, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -16,10 +16,11 @@ from advbench.core.gradients import (
     evaluate,
     frozen,
     in_pieces,
-    lead_gradients,
+    nearest_lead,
 )
 from advbench.core.losses import cross_entropy
 from advbench.core.objectives import Objective, misclassify
+from advbench.testing import Linear
 from advbench.types import Evaluation
 from tests.strategies import seeds
 
@@ -223,16 +224,43 @@ def test_leads_have_the_gradients_of_differences_of_logits(seed: int) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.flatten(1).square() @ weight.T
 
+    logits, each = Squared()(z), torch.arange(5)
+    leads = torch.stack([logits[each, classes[:, 0]] - logits[each, classes[:, m]] for m in (1, 2)], 1)
+    grads = 2.0 * z.flatten(1)[:, None] * (weight[classes[:, :1]] - weight[classes[:, 1:]])  # (5, 2, 6)
+    for m in (0, 1):
+        lead, grad = nearest_lead(Squared(), z, each, classes[:, [0, m + 1]], by_length)
+        torch.testing.assert_close(lead, leads[:, m])
+        torch.testing.assert_close(grad.flatten(1), grads[:, m])
     with in_pieces(2):
-        leads, grads = lead_gradients(Squared(), z, torch.arange(5), classes)
-    logits = Squared()(z)
-    for m in (1, 2):
-        first, other = classes[:, 0], classes[:, m]
-        each = torch.arange(5)
-        torch.testing.assert_close(leads[:, m - 1], logits[each, first] - logits[each, other])
-        by_hand = 2.0 * z.flatten(1) * (weight[first] - weight[other])
-        torch.testing.assert_close(grads[:, m - 1].flatten(1), by_hand)
-    assert lead_gradients(Squared(), z, torch.arange(5), classes[:, :1])[1].shape == (5, 0, 1, 2, 3)
+        lead, grad = nearest_lead(Squared(), z, each, classes, by_length)
+    nearest = (leads.abs() / grads.norm(dim=2)).argmin(1)
+    torch.testing.assert_close(lead, leads[each, nearest])
+    torch.testing.assert_close(grad.flatten(1), grads[each, nearest])
+    lead, grad = nearest_lead(Squared(), z, each, classes[:, :1], by_length)
+    assert torch.equal(lead, torch.zeros_like(lead))
+    assert torch.equal(grad, torch.zeros_like(z))
+
+
+def by_length(value: Tensor, grad: Tensor) -> Tensor:
+    """How far a linear function of this value and gradient is from 0."""
+    return value.abs() / grad.flatten(1).norm(dim=1)
+
+
+@pytest.mark.parametrize("count", [2, 16, 17, 18, 40])
+def test_of_many_classes_a_few_gradients_are_held_at_once(count: int) -> None:
+    generator = torch.Generator().manual_seed(count)
+    model = Linear(torch.randn(count, 6, generator=generator), torch.randn(count, generator=generator))
+    z, held = torch.rand(3, 1, 2, 3, generator=generator, dtype=torch.float64), []
+
+    def watched(value: Tensor, grad: Tensor) -> Tensor:
+        held.append(len(grad) // 3)
+        return by_length(value, grad)
+
+    lead, grad = nearest_lead(model, z, torch.arange(3), torch.arange(count).expand(3, -1), watched)
+    assert max(held) <= 16
+    assert sum(held) == count - 1 + len(held) - 1  # each of them once, and every time but the first the nearest so far
+    leads, slopes = model(z)[:, :1] - model(z)[:, 1:], model.weight[:1] - model.weight[1:]
+    torch.testing.assert_close(by_length(lead, grad), (leads.abs() / slopes.norm(dim=1)).amin(1))
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])

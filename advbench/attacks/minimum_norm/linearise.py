@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from advbench.core.gradients import backprop, lead_gradients
+from advbench.core.gradients import backprop, nearest_lead
 from advbench.core.hyperplanes import Hyperplane, distance
 from advbench.core.losses import runners_up
 from advbench.core.objectives import Objective
@@ -34,12 +34,7 @@ def nearest_plane(model: nn.Module, y: Tensor, logits: Tensor, norm: float, cand
     count = logits.shape[1] - 1 if candidates is None else candidates
     classes = torch.cat([y[:, None], runners_up(logits, y, count)], 1)  # (B, 1 + M)
 
-    def linearise(z: Tensor, rows: Tensor) -> Hyperplane:
-        values, normals = lead_gradients(model, z, rows, classes[rows])  # (A, M), (A, M, ...)
-        if values.shape[1] == 0:  # a single class has no boundary
-            return Hyperplane(values.new_zeros(len(z)), torch.zeros_like(z))
-        gaps = distance(Hyperplane(values.flatten(), normals.flatten(0, 1)), norm).reshape(values.shape)
-        each, nearest = torch.arange(len(z), device=z.device), gaps.argmin(1)
-        return Hyperplane(values[each, nearest], normals[each, nearest])
+    def away(value: Tensor, normal: Tensor) -> Tensor:
+        return distance(Hyperplane(value, normal), norm)
 
-    return linearise
+    return lambda z, rows: Hyperplane(*nearest_lead(model, z, rows, classes[rows], away))
