@@ -71,8 +71,10 @@ def warn_if_unsteady(model: nn.Module, x: Tensor) -> None:
     warnings.warn(said, UserWarning, stacklevel=2)
 
 
-def check_images(x: object, *, dtypes: Sequence[torch.dtype] = (torch.float32,)) -> None:
-    """Raise ConfigError unless x holds images (B, C, H, W) of one of these types, finite, in [0, 1]; B may be 0."""
+def check_images(
+    x: object, *, dtypes: Sequence[torch.dtype] = (torch.float32,), low: float = 0.0, high: float = 1.0
+) -> None:
+    """Raise ConfigError unless x has images (B, C, H, W) of one of these types, finite, in [low, high]; B may be 0."""
     if not isinstance(x, Tensor):
         remedy = ": torch.from_numpy(x)" if type(x).__module__ == "numpy" else ""
         raise ConfigError(f"images must be a torch tensor (B, C, H, W), got {type(x).__name__}{remedy}")
@@ -81,16 +83,16 @@ def check_images(x: object, *, dtypes: Sequence[torch.dtype] = (torch.float32,))
         raise ConfigError(f"images must be (B, C, H, W), got shape {tuple(x.shape)}{remedy}")
     if x.dtype not in dtypes:
         remedy = "x.float() / 255" if x.dtype == torch.uint8 else "x.float()"
-        raise ConfigError(f"images must be float32 in [0, 1], got {x.dtype}: {remedy}")
+        raise ConfigError(f"images must be float32 in [{low:g}, {high:g}], got {x.dtype}: {remedy}")
     if not x.numel():
         return
-    low, high = x.min().item(), x.max().item()
-    if math.isnan(low) or math.isnan(high):
-        raise ConfigError("images must lie in [0, 1], got values that are no numbers")
-    if not (low >= 0 and high <= 1):
+    least, most = x.min().item(), x.max().item()
+    if math.isnan(least) or math.isnan(most):
+        raise ConfigError(f"images must lie in [{low:g}, {high:g}], got values that are no numbers")
+    if not (least >= low and most <= high):
         raise ConfigError(
-            f"images must lie in [0, 1], got [{low:g}, {high:g}]: divide bytes by 255, and move any normalisation into "
-            f"the model as its first layer"
+            f"images must lie in [{low:g}, {high:g}], got [{least:g}, {most:g}]: divide bytes by 255, and move any "
+            f"normalisation into the model as its first layer"
         )
 
 

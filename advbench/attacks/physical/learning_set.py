@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from advbench.attacks.arguments import other_images
 from advbench.core.draws import Draws
 from advbench.core.gradients import attending, backprop
-from advbench.types import ConfigError, Evaluation
+from advbench.types import ConfigError, Evaluation, ThreatModel
 
 _AT_ONCE = 64  # images that are classified in one pass
 
@@ -65,22 +66,25 @@ def learning_set(
     images: Tensor | None,
     labels: Tensor | None,
     *,
+    threat: ThreatModel,
+    classes: int,
     targeted: bool,
 ) -> LearningSet:
     """`images` with their labels if given, else the batch (x, y, draws) under attack.
 
     Without labels, images are to leave the class that the model sees in them. Raises ConfigError where labels are
-    missing but needed (targeted), given without images, or do not fit.
+    missing but needed (targeted), given without images, or none of the `classes`, and where images are not what x must
+    be.
     """
     x, y, draws = batch
     if images is None:
         if labels is not None:
             raise ConfigError("labels belong to images: give both or labels=None")
         return LearningSet(x, y, draws, attacked=True)
-    if images.shape[1:] != x.shape[1:] or (labels is not None and len(labels) != len(images)):
-        raise ConfigError(f"images must be (N, {', '.join(map(str, x.shape[1:]))}) with N labels, or labels=None")
-    images = images.to(x)
-    if labels is None:
+    images = other_images("images", images, x, threat)
+    if labels is not None:
+        _check_labels(labels, len(images), classes)
+    else:
         if targeted:
             raise ConfigError("labels must say which class the images are to reach")
         none = torch.zeros(0, dtype=torch.int64, device=x.device)
@@ -88,3 +92,12 @@ def learning_set(
             labels = torch.cat([model(part).argmax(1) for part in torch.split(images, _AT_ONCE)])
     ids = torch.arange(len(images), device=x.device)
     return LearningSet(images, labels.to(y), Draws(draws.seed, ids), attacked=False)
+
+
+def _check_labels(labels: Tensor, count: int, classes: int) -> None:
+    """Raise ConfigError unless labels are (count,) whole numbers below `classes`."""
+    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype is torch.bool)
+    if labels.shape != (count,) or not whole:
+        raise ConfigError(f"labels must be ({count},) whole numbers, got {labels.dtype} of shape {tuple(labels.shape)}")
+    if bool(((labels < 0) | (labels >= classes)).any()):
+        raise ConfigError(f"labels must lie in 0 .. {classes - 1}, got {int(labels.min())} .. {int(labels.max())}")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from advbench.attacks.arguments import at_least_one, positive
 from advbench.attacks.physical.learning_set import LearningSet, Lesson, learning_set
 from advbench.core.draws import Draws
-from advbench.core.gradients import attending, frozen, labels_at
+from advbench.core.gradients import attending, frozen, logits_at
 from advbench.core.losses import margin_loss
 from advbench.core.objectives import misclassify
 from advbench.core.projections import BALLS, within
@@ -53,12 +53,14 @@ def universal(
     rounds, part = at_least_one("epochs", epochs), at_least_one("batch", batch)
     limit = positive("clip", clip)
     with frozen(model):
-        reached = (labels_at(model, x, torch.arange(len(x), device=x.device)) == y) == targeted  # (B,)
+        logits = logits_at(model, x, torch.arange(len(x), device=x.device))
+        reached = (logits.argmax(1) == y) == targeted  # (B,)
         left = (~reached).nonzero()[:, 0]
         if not threat.radius or not len(left):
             return x.clone()
         with attending(left):
-            source = learning_set(model, (x[left], y[left], draws.rows(left)), images, labels, targeted=targeted)
+            own = (x[left], y[left], draws.rows(left))
+            source = learning_set(model, own, images, labels, threat=threat, classes=logits.shape[1], targeted=targeted)
             v = _learned(source, _clipped(model, source, threat, targeted, limit), threat, size, (rounds, part))
     return x.index_copy(0, left, within(threat, x)(x[left] + v, left))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from advbench.attacks.arguments import at_least_one, positive
 from advbench.attacks.physical.learning_set import LearningSet, Lesson, learning_set
 from advbench.core.draws import Draws
-from advbench.core.gradients import attending, frozen, labels_at
+from advbench.core.gradients import attending, frozen, logits_at
 from advbench.core.objectives import misclassify
 from advbench.core.projections import within
 from advbench.core.step_rules import cosine, steepest
@@ -69,12 +69,14 @@ def universal_patch(
     plan = (at_least_one("epochs", epochs), at_least_one("batch", batch), positive("step_size", step_size))
     studio = _Studio(_diameter(x, threat, size), tuple(x.shape[2:]), degrees, shrink)
     with frozen(model):
-        reached = (labels_at(model, x, torch.arange(len(x), device=x.device)) == y) == targeted  # (B,)
+        logits = logits_at(model, x, torch.arange(len(x), device=x.device))
+        reached = (logits.argmax(1) == y) == targeted  # (B,)
         left = (~reached).nonzero()[:, 0]
         if studio.diameter < 1 or not len(left):
             return x.clone()
         with attending(left):
-            source = learning_set(model, (x[left], y[left], draws.rows(left)), images, labels, targeted=targeted)
+            own = (x[left], y[left], draws.rows(left))
+            source = learning_set(model, own, images, labels, threat=threat, classes=logits.shape[1], targeted=targeted)
             sticker = _learned(source, _lesson(model, source, studio, targeted), threat, studio, plan)
     z = studio.paste(x[left], sticker.expand(len(left), *sticker.shape[1:]), draws.rows(left).branch("shown"), 0)
     return x.index_copy(0, left, within(threat, x)(z, left))

@@ -6,12 +6,12 @@ from math import inf
 
 from torch import Tensor, nn
 
-from advbench.attacks.arguments import at_least_one, at_least_zero
+from advbench.attacks.arguments import at_least_one, at_least_zero, other_images
 from advbench.attacks.transfer.ascent import Parts, ascend
 from advbench.attacks.transfer.copies import admixed
 from advbench.core.draws import Draws
 from advbench.registry import attack
-from advbench.types import ConfigError, ThreatModel
+from advbench.types import ThreatModel
 
 
 @attack(norms=(2, inf), access="gradient", paper="arXiv:2102.00436", cost=(160, 150))
@@ -37,12 +37,11 @@ def admix(
     other images are drawn from, (P, C, H, W). The paper takes them from other classes in the batch, which would make a
     sample's result depend on its neighbours; without a pool, the sample's own iterate, rolled and turned at random,
     takes their place. steps, decay, early_stop: as in ni_fgsm.
-    Raises ConfigError if threat.eps is None, steps, scales or mixes < 1, decay or strength < 0, or pool does not fit.
+    Raises ConfigError if threat.eps is None, steps, scales or mixes < 1, decay or strength < 0, or pool does not
+    hold images like x.
     """
     copies = at_least_one("scales", scales) * at_least_one("mixes", mixes)
-    if pool is not None and (not len(pool) or pool.shape[1:] != x.shape[1:]):
-        raise ConfigError(f"pool must hold images of shape {tuple(x.shape[1:])}, got {tuple(pool.shape)}")
-    others = None if pool is None else (pool - threat.low) / (threat.high - threat.low)
+    others = None if pool is None else (other_images("pool", pool, x, threat) - threat.low) / (threat.high - threat.low)
     look = admixed(scales, at_least_zero("strength", strength), others)
     parts = Parts(steps, decay, early_stop, look=look, looks=copies)
     return ascend(model, x, y, threat, parts, draws=draws, targeted=targeted)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from math import inf
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from advbench.attacks.physical.universal import universal
+from advbench.attacks.physical.universal_patch import universal_patch
 from advbench.core.draws import Draws
 from advbench.core.gradients import in_pieces
 from advbench.models.watch import Watched
@@ -76,6 +78,22 @@ def test_it_fools_what_it_was_learned_on_and_others_more_than_noise_does() -> No
         assert fooled >= 1.4 * by_noise
 
 
+def test_images_lie_in_the_box_of_the_threat() -> None:
+    """In [-1, 1] it learns what it learns in [0, 1]."""
+    model = conv_net()
+    school, x = middle(40, 7), middle(6, 1)
+    y, draws = model(x).argmax(1), Draws(0, torch.arange(6))
+
+    class Moved(nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            logits: Tensor = model((z + 1.0) / 2.0)
+            return logits
+
+    there = universal(Moved(), 2 * x - 1, y, ThreatModel(inf, 0.2, -1, 1), draws=draws, images=2 * school - 1, epochs=3)
+    here = universal(model, x, y, ThreatModel(inf, 0.1), draws=draws, images=school, epochs=3)
+    torch.testing.assert_close((there + 1) / 2, here, atol=1e-5, rtol=0.0)
+
+
 def test_a_target_is_reached_by_more_samples_with_the_perturbation() -> None:
     model = conv_net()
     x, _, draws = images(model, 32)
@@ -118,5 +136,17 @@ def test_impossible_settings_are_refused() -> None:
         universal(model, x, y, threat, draws=draws, labels=y)
     with pytest.raises(ConfigError, match="images must be"):
         universal(model, x, y, threat, draws=draws, images=x[:, :, :3])
+    for wrong, message in (
+        ({"images": x * 255}, r"images: images must lie in \[0, 1\]"),
+        ({"images": (x * 255).byte()}, "images must be float32 in .*, got torch.uint8"),
+        ({"images": x * math.nan}, "got values that are no numbers"),
+        ({"images": x[:0], "labels": y[:0]}, r"with N >= 1, got shape \(0, 1, 6, 6\)"),
+        ({"images": x, "labels": y[:1]}, r"labels must be \(2,\) whole numbers"),
+        ({"images": x, "labels": y.float()}, r"labels must be \(2,\) whole numbers, got torch.float32"),
+        ({"images": x, "labels": y + 4}, r"labels must lie in 0 \.\. 3"),
+    ):
+        for method, its in ((universal, threat), (universal_patch, ThreatModel(0, 12))):
+            with pytest.raises(ConfigError, match=message):
+                method(model, x, y, its, draws=draws, **wrong)
     with pytest.raises(ConfigError, match="labels must say which class"):
         universal(model, x, (y + 1) % 4, threat, draws=draws, images=x, targeted=True)
