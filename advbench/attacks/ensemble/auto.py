@@ -14,6 +14,7 @@ from advbench.attacks.gradient.apgd import apgd
 from advbench.attacks.gradient.apgd_t import apgd_t
 from advbench.attacks.minimum_norm.fab import fab
 from advbench.attacks.minimum_norm.fab_t import fab_t
+from advbench.attacks.score.random_search import enough_queries
 from advbench.attacks.score.square import square
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
@@ -77,13 +78,14 @@ def auto(
     themselves, runs APGD on both losses with 20 passes per step, and fooled is who is so in 20 passes. Each part sees
     only the samples that survived those before it. steps: of each run of APGD and FAB; queries: of Square. y is the
     class to leave: AutoAttack has no targeted form.
-    Raises ConfigError if threat.eps is None, the version is unknown, or steps or queries < 1. Warns if a version other
+    Raises ConfigError if threat.eps is None, the version is unknown, steps < 1 or queries < 2. Warns if a version other
     than "rand" meets a model whose answers to x differ from pass to pass.
     """
     threat.radius  # noqa: B018 - refuses a threat without one, before any work
     if version not in VERSIONS:
         raise ConfigError(f"version must be one of {', '.join(VERSIONS)}, got {version!r}")
-    at_least_one("steps", steps), at_least_one("queries", queries)
+    at_least_one("steps", steps)
+    enough_queries(queries, 2, "one for x and one for the start of square")
     with frozen(model):
         case = Case(model, x, y, threat, samples=_SAMPLES if version == "rand" else 1)
         kept = look(case)

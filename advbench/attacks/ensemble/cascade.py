@@ -17,6 +17,7 @@ from advbench.attacks.gradient.apgd import apgd
 from advbench.attacks.gradient.apgd_t import apgd_t
 from advbench.attacks.gradient.memetic import memetic
 from advbench.attacks.minimum_norm.fab_t import fab_t
+from advbench.attacks.score.random_search import enough_queries
 from advbench.attacks.score.square import square
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen
@@ -79,11 +80,12 @@ def cascade(
     of `auto` are marked "decided", but a random share `audit` of them (0 .. 1) meets all of these and is marked
     "audited": `metrics.audit` makes a bound on what the rule overlooked of it, which `advbench run` prints. Warns like
     `auto` of a model that is random.
-    Raises ConfigError if threat.eps is None, audit is not in [0, 1], steps or queries < 1, or another number is
+    Raises ConfigError if threat.eps is None, audit is not in [0, 1], steps < 1, queries < 2, or another number is
     negative.
     """
     threat.radius, at_least_zero("doubt", doubt), at_least_zero("persistence", persistence)
-    at_least_zero("populations", populations), at_least_one("steps", steps), at_least_one("queries", queries)
+    at_least_zero("populations", populations), at_least_one("steps", steps)
+    enough_queries(queries, 2, "one for x and one for the start of square")
     if not 0.0 <= audit <= 1.0:
         raise ConfigError(f"audit must be in [0, 1], got {audit}")
     with frozen(model):

@@ -18,7 +18,7 @@ from advbench.core.marks import collecting, marked
 from advbench.core.objectives import misclassify
 from advbench.models.watch import Watched
 from advbench.types import ConfigError, ThreatModel
-from tests.attacks.small_nets import Shaky, conv_net, images
+from tests.attacks.small_nets import Counting, Shaky, conv_net, images
 
 SIZE, QUERIES = 12, 400
 
@@ -182,3 +182,8 @@ def test_bad_settings_are_refused_before_work() -> None:
         cascade(net, x, y, threat, draws=draws, audit=1.5)
     with pytest.raises(ConfigError, match="eps"):
         auto(net, x, y, threat.at(None), draws=draws)
+    for method in (auto, cascade):
+        watched = Counting(net, len(x))
+        with pytest.raises(ConfigError, match="queries must be at least 2, one for x and one for the start of square"):
+            method(watched, x, y, threat, draws=draws, steps=2, queries=1)
+        assert not bool(watched.passes.any())
