@@ -148,7 +148,10 @@ VALUES: Mapping[str, tuple[str, str]] = {  # key: what may stand there, what it 
     "threats": ("a list of tables, see below", "what the attacker may do; one entry for each norm"),
     "attacks": ("a list of attacks, see below", "each meets each model, defense and threat"),
     "controls": ("a list of controls", "perturbations without information, written like attacks"),
-    "explain": ("a list of attributions", "heat maps before and after the attack, with numbers, of each cell computed from then on"),
+    "explain": (
+        "a list of attributions",
+        "heat maps before and after the attack, with numbers, of each cell computed from then on",
+    ),
     "pictures": (f"of {', '.join(PICTURES)}", "pictures from every net, side by side"),
     "exclude": ("a list of rules, see below", "cells to leave out, each with its reason"),
 }
