@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from advbench.attacks.gradient import auto_pgd_loop
 from advbench.attacks.gradient.apgd import apgd
 from advbench.attacks.gradient.auto_pgd_loop import checkpoints
+from advbench.core import devices
 from advbench.core.draws import Draws
 from advbench.core.losses import cross_entropy
 from advbench.core.norms import lengths
@@ -280,3 +281,17 @@ def _first_look(model: nn.Module, x: Tensor, y: Tensor, draws: Draws, threat: Th
     x = threat.low + width * x
     auto_pgd_loop.auto_pgd(x, objective, threat, draws=draws, steps=1, rho=RHO, early_stop=False)
     return seen[0]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_samples_that_are_carried_along_for_a_while_keep_their_first_example(
+    norm: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, which is asked rarely who is done."""
+    model, found = conv_net(), []
+    x, y, draws = images(model, 24)
+    for between in (1, 5):
+        monkeypatch.setitem(devices._STEPS_BETWEEN_CHECKS, "cpu", between)
+        found.append(apgd(model, x, y, ThreatModel(norm, 5 * EPS[norm]), draws=draws, steps=30))
+    assert torch.equal(*found)
+    assert 4 <= int((model(found[0]).argmax(1) != y).sum())
