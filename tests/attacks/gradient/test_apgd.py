@@ -293,5 +293,5 @@ def test_samples_that_are_carried_along_for_a_while_keep_their_first_example(
     for between in (1, 5):
         monkeypatch.setitem(devices._STEPS_BETWEEN_CHECKS, "cpu", between)
         found.append(apgd(model, x, y, ThreatModel(norm, 5 * EPS[norm]), draws=draws, steps=30))
-    assert torch.equal(*found)
-    assert 4 <= int((model(found[0]).argmax(1) != y).sum())
+    torch.testing.assert_close(*found)
+    assert int((model(found[0]).argmax(1) != y).sum()) >= 4
