@@ -230,9 +230,8 @@ def _method(attack: object) -> Entry[AttackInfo]:
     """The attack or control of that name, or that this function is."""
     if isinstance(attack, str):
         return attack_or_control(attack)
-    entries: list[Entry[AttackInfo]] = [*ATTACKS, *CONTROLS]
-    for entry in entries:
-        if entry.function is attack:
+    for table in (ATTACKS, CONTROLS):
+        if (entry := table.entry_of(attack)) is not None:
             return entry
     given = getattr(attack, "__name__", shown(attack))
     raise ConfigError(f"attack must be a name or a function registered with @attack, got {given}")
