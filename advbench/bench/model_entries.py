@@ -54,7 +54,7 @@ class ModelChoice:
 
     def facts(self) -> dict[str, Json]:
         """Everything that may tell two models of one name apart."""
-        return {**self.params, "weights": self.weights and Path(self.weights).stem}
+        return {**self.params, "weights": self.weights and {"file": self.weights}}
 
     def as_json(self) -> dict[str, Json]:
         return asdict(self)
