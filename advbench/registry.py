@@ -12,11 +12,11 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, get_args
 
 from advbench.names import nearest
 from advbench.plain_images import on_plain_images
-from advbench.types import ConfigError
+from advbench.types import ConfigError, norm_of
 
 Access = Literal["gradient", "scores", "decision", "none"]
 Needs = Literal["", "relu", "maps", "pooled maps", "attention"]
@@ -252,7 +252,9 @@ def attack(
     keeps_label: bool = False,
 ) -> Callable[[Function], Function]:
     """Register `(model, x, y, threat, *, draws, targeted=False, ...) -> x_adv` under its own name: see `AttackInfo`."""
-    places = tuple(map(float, norms))
+    if access not in get_args(Access):
+        raise ValueError(f"access must be one of {', '.join(get_args(Access))}, got {access!r}")
+    places = tuple(map(norm_of, norms))
     register = ATTACKS.register(
         AttackInfo(
             places, access, paper, minimum_norm, unbounded, nested, ratio, cost, structured, together, keeps_label
@@ -263,7 +265,7 @@ def attack(
 
 def control(*, norms: tuple[float, ...], paper: str = "") -> Callable[[Function], Function]:
     """Register a perturbation without information: same signature as an attack."""
-    register = CONTROLS.register(AttackInfo(tuple(map(float, norms)), "none", paper))
+    register = CONTROLS.register(AttackInfo(tuple(map(norm_of, norms)), "none", paper))
     return lambda function: register(on_plain_images(function))
 
 

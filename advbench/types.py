@@ -214,12 +214,21 @@ class Outcomes:
 
     @property
     def robust(self) -> torch.Tensor:
-        """bool (N,): correct at x, and no admissible x_adv changed that; its mean is the robust accuracy.
+        """bool (N,): correct at x, and no admissible x_adv changed that; their share is `robust_accuracy`.
 
         An attack that misses its target but changes the class has found an error all the same.
         """
         changed = self.in_ball & self.in_box & (self.adv_pred != self.label)
         return self.clean_correct & ~self.fooled & ~changed
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Share of the rows that are robust, of those that the goal applies to; nan if there are none.
+
+        An attack towards class 3 has nothing to do on a 3.
+        """
+        asked = self.status != STATUSES.index("not_applicable")
+        return float(self.robust[asked].float().mean())
 
     @staticmethod
     def columns() -> tuple[str, ...]:

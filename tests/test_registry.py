@@ -164,3 +164,8 @@ def test_the_real_tables_load_and_every_entry_says_what_it_is(table: Registry[ob
         assert entry.summary.endswith(".") or entry.summary, entry.name
         assert all(parameter.annotation is not parameter.empty for parameter in entry.parameters().values()), entry.name
         assert callable(getattr(registry, table.kind)), table.kind
+
+
+def test_an_attack_with_another_access_than_there_is_is_refused() -> None:
+    with pytest.raises(ValueError, match="access must be one of gradient, scores, decision, none, got 'grad'"):
+        registry.attack(norms=("linf",), access="grad")  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from advbench.bench.goals import check_goal
 from advbench.bench.judge import inside, limit
 from advbench.bench.ledger import Ledger
 from advbench.bench.scene import Assault, Execution, Scene, run_attack, set_scene, stay, strike
+from advbench.core.annotations import kind_of
 from advbench.core.call_checks import check_count, check_network, check_parameters, check_seed, shown
 from advbench.core.devices import choose_device
 from advbench.metrics.blind import ADVICE, blind
@@ -56,6 +57,7 @@ def evaluate(
         raise ConfigError(f"threat must be a ThreatModel(norm=..., eps=...), got {shown(threat)}")
     if (threat.low, threat.high) != (0.0, 1.0):
         raise ConfigError(f"threat: images are in [0, 1] here, got the box [{threat.low:g}, {threat.high:g}]")
+    params = {name: _inner(entry, name, value) for name, value in params.items()}
     grid = None if threat.eps is None else (Radius(repr(threat.eps)),)
     outcomes = evaluate_grid(
         model,
@@ -205,6 +207,8 @@ def check_assault(assault: Assault, threat: ThreatModel, grid: Sequence[Radius] 
         raise ConfigError(f"{entry.name} needs a radius: threat.eps is None and it is no minimum-norm attack")
     for radius in grid or ():
         threat.at(float(radius))
+        if threat.norm == 0 and 0 < float(radius) < 1:
+            raise ConfigError(f"eps in l0 is a number of components: {radius} allows none of them to change")
 
 
 def check_execution(execution: Execution) -> None:
@@ -224,6 +228,13 @@ def check_labels(x: Tensor, y: object) -> None:
         whole = not (y.is_floating_point() or y.is_complex() or y.dtype is torch.bool)
         remedy = ": y.long()" if whole and y.shape == x.shape[:1] else ""
         raise ConfigError(f"y must be int64 labels ({len(x)},), got {y.dtype} of shape {tuple(y.shape)}{remedy}")
+
+
+def _inner(entry: Entry[AttackInfo], name: str, value: object) -> object:
+    """A parameter; the attack itself where it may be an attack and names one, as `via` does."""
+    parameter = entry.parameters().get(name)
+    callable_ = parameter is not None and kind_of(parameter.annotation) is Callable
+    return ATTACKS[value].function if callable_ and isinstance(value, str) else value
 
 
 def _method(attack: object) -> Entry[AttackInfo]:

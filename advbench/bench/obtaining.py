@@ -51,10 +51,17 @@ def _check(job: Job, recipe: AnyRecipe, place: Place) -> None:
         x = data.images(ids[:8]).to(place.device)
         try:
             check_model(load_model_of(recipe, place), x, len(data.classes))
-        except ConfigError:
-            raise
+        except ConfigError as error:
+            raise ConfigError(f"{_label(recipe)}: {error}") from None
         except Exception:
             return  # not a mistake in the matrix: the cells of this model meet it again, and fail alone
+
+
+def _label(recipe: AnyRecipe) -> str:
+    return " + ".join(
+        member.label or member.spec if isinstance(member, Recipe) else member.student.label
+        for member in members_of(recipe)
+    )
 
 
 def _train(recipe: AnyRecipe, jobs: Sequence[Job], place: Place) -> list[Lost]:

@@ -30,7 +30,7 @@ from advbench.bench.status import MATRIX
 from advbench.core.call_checks import check_count, check_value
 from advbench.core.devices import choose_device
 from advbench.names import nearest
-from advbench.store import StoreError, check_room, sole_writer, write_json
+from advbench.store import StoreError, UnreadableError, check_room, read_json, sole_writer, write_json
 from advbench.types import ConfigError, Json
 
 __all__ = ["Finished", "Place", "Tally", "run", "run_cell"]
@@ -149,6 +149,7 @@ def _write_plan(plan: Plan, place: Place) -> None:
         "skips": [{"labels": dict(skip.labels), "reason": skip.reason} for skip in plan.skips],
     }
     with sole_writer(place.folder):
+        _tell_of_another(place.folder / MATRIX, str(content["file"]))
         write_json(place.folder / MATRIX, content)
     for job in plan.jobs[:1]:
         dataset = job.cell.dataset
@@ -156,6 +157,20 @@ def _write_plan(plan: Plan, place: Place) -> None:
         file = place.samples_file(str(dataset["ids"]))
         with sole_writer(file.parent):
             write_json(file, cast("Json", listed))
+
+
+def _tell_of_another(plan: Path, file: str) -> None:
+    """Two files of one name share a folder: their cells do not get in each other's way, but one plan is shown."""
+    try:
+        stored = read_json(plan) if plan.is_file() else {}
+    except UnreadableError:
+        return  # written anew
+    before = stored.get("file", file) if isinstance(stored, dict) else file
+    if before != file:
+        _tell(
+            f"{plan.parent} held the matrix {before}: its cells stay, but status and reports show {file} now; to keep "
+            "both in view, rename one of the two or give another --results"
+        )
 
 
 def _run_jobs(jobs: Sequence[Job], place: Place, engine: Engine, bars: bool) -> Iterator[Finished]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -62,6 +63,7 @@ def attack_once(single: Single, out: Path, *, device: str = "auto", micro_batch:
     A model without weights is trained first, on the training part of the dataset. The same attack again resumes, or
     finds everything stored. Raises ConfigError on bad input, and if `out` holds another attack.
     """
+    found = out.exists()
     check_room(out)
     matrix, file = out / FILE, out.resolve() / "image.npz"
     data: dict[str, Json] = {"name": single.dataset, "count": single.samples}
@@ -82,6 +84,8 @@ def attack_once(single: Single, out: Path, *, device: str = "auto", micro_batch:
         tally = run(matrix, results=out, device=device, allow_code=single.allow_code, micro_batch=micro_batch)
     except ConfigError as error:
         _remove(new)
+        if not found:
+            _remove_empty(out)
         # The user wrote no file: where in it the mistake is would only confuse.
         raise ConfigError(re.sub(rf"^\S*{re.escape(FILE)}:\d+: ", "", str(error))) from None
     if tally.failed or not tally.selected:
@@ -92,6 +96,11 @@ def attack_once(single: Single, out: Path, *, device: str = "auto", micro_batch:
 def _remove(files: Sequence[Path]) -> None:
     for path in files:
         path.unlink(missing_ok=True)
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # there is something in it, of this attack or of somebody else's
+        folder.rmdir()
 
 
 def _check_same_attack(matrix: Path, text: str) -> None:

@@ -15,8 +15,9 @@ class Unstarted(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"for {self.unstarted:,} of {self.n:,} samples no example was found to begin with, and they count as held: "
-            "this is no sign of robustness; give images that meet the goal (starts=..., in Python)"
+            f"for {self.unstarted:,} of {self.n:,} samples no example was found to begin with, neither among random "
+            "images nor among the given `starts`, if any; they count as held, which is no sign of robustness: in "
+            "Python, starts=... takes images that meet the goal"
         )
 
 

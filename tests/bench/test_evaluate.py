@@ -466,3 +466,27 @@ def test_one_perturbation_for_all_samples_is_one_at_every_radius(
         alone = evaluate(net, x, y, attack=name, threat=ThreatModel(norm, float(radius)), epochs=2)
         _assert_same(page, alone)
         assert set(page.evidence.tolist()) == {0}
+
+
+def test_robust_accuracy_is_about_the_samples_that_the_goal_applies_to(
+    net: nn.Module, samples: tuple[Tensor, Tensor]
+) -> None:
+    x, y = samples
+    rows = evaluate(net, x, y, attack="pgd", threat=ThreatModel(math.inf, 0.3), goal=int(y[5]), steps=5)
+    asked = y != y[5]
+    assert rows.robust_accuracy == pytest.approx(float(rows.robust[asked].float().mean()))
+    assert rows.robust_accuracy < float(rows.robust.float().mean())
+    assert math.isnan(rows.take(torch.tensor([5])).robust_accuracy)
+
+
+def test_an_inner_attack_may_be_given_by_name(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
+    x, y = samples
+    how = {"attack": "transfer", "threat": ThreatModel(math.inf, 0.05), "substitute": net}
+    _assert_same(evaluate(net, x, y, via="pgd", **how), evaluate(net, x, y, via=pgd, **how))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no attack named 'pgdd'; did you mean 'pgd'"):
+        evaluate(net, x, y, via="pgdd", **how)  # type: ignore[arg-type]
+
+
+def test_a_part_of_a_component_is_no_radius_in_l0(net: nn.Module, samples: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(ConfigError, match=r"eps in l0 is a number of components: 0\.5 allows none"):
+        evaluate(net, *samples, attack="pgd_l0", threat=ThreatModel(0, 0.5))

@@ -303,3 +303,13 @@ def test_a_perturbation_for_all_is_learned_on_the_images_that_the_matrix_names(t
         )
         assert table["fooled"].tolist() == own.fooled.tolist()
         assert 0 < int(own.fooled.sum()) < 40
+
+
+def test_another_matrix_of_the_same_name_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for place, attack in (("one", "fgsm"), ("one", "fgsm"), ("two", "bim")):
+        (tmp_path / place).mkdir(exist_ok=True)
+        run(write_matrix(tmp_path / place, attacks=[attack]), results=tmp_path / "results", device="cpu")
+        said.append("held the matrix" in capsys.readouterr().out)
+    assert said == [False, False, True]
+    assert len(list(tmp_path.glob("results/m/*/cell.json"))) == 2
