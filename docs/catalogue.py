@@ -14,7 +14,7 @@ DOCS = Path(__file__).parent
 HEAD = """# The attacks
 
 Written by `python docs/catalogue.py` from the registry. `advbench show attack NAME` prints an attack's parameters with
-their defaults; `advbench list attacks` prints this table in the terminal.
+their defaults; `advbench list attacks` prints a similar table in the terminal.
 
 - **radius**: *ball*: works in a ball of given eps; *nearest*: looks for the nearest example, one run serves all eps;
   *free*: runs with and without a radius.

@@ -20,7 +20,7 @@ INDENT = "    "
 @click.option("--norm", help="Only what works in this norm: 0, 1, 2 or inf. Attacks and controls have norms.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def list_command(kind: str | None, norm: str | None, as_json: bool) -> None:
-    """Print the registered KIND: attacks, controls, defenses, models, datasets or attributions; all without KIND.
+    """Print the registered KIND: attacks, controls, attributions, syntheses, defenses, models or datasets; else all.
 
     Exit code 3 if nothing matches.
     """

@@ -69,7 +69,10 @@ def _standing(nets: list[tuple[str, pd.DataFrame]]) -> Iterator[str]:
     """Per net how many duels ours has not lost, and each of those that it has."""
     yield "## Where ours is weaker"
     yield ""
-    yield f"Than its best rival: by over {POINTS:g} points of robust accuracy, or {SHARE:.0%} of the median distance."
+    yield (
+        f"Than its best rival: with a radius by over {POINTS:g} points of robust accuracy, without one by over {SHARE:.0%} "
+        "of the median distance."
+    )
     yield ""
     yield "| net | duels | not weaker | weaker |"
     yield "|---|---|---|---|"
