@@ -70,8 +70,8 @@ def _standing(nets: list[tuple[str, pd.DataFrame]]) -> Iterator[str]:
     yield "## Where ours is weaker"
     yield ""
     yield (
-        f"Than its best rival: with a radius by over {POINTS:g} points of robust accuracy, without one by over {SHARE:.0%} "
-        "of the median distance."
+        f"Than its best rival: with a radius by over {POINTS:g} points of robust accuracy, without one by over "
+        f"{SHARE:.0%} of the median distance."
     )
     yield ""
     yield "| net | duels | not weaker | weaker |"
