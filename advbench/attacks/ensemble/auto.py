@@ -24,20 +24,22 @@ from advbench.types import ConfigError, ThreatModel
 _SAMPLES = 20  # passes of `rand`: published code
 
 
-def standard(steps: int, queries: int, *, abreast: int = 1) -> dict[str, Part]:
+def standard(steps: int, queries: int, norm: float, *, abreast: int = 1) -> dict[str, Part]:
     """The standard set in its order, with the settings of the paper (section 5) and of its published code.
 
-    abreast: classes that its targeted attacks go for at once.
+    In l1 APGD runs five times on the cross entropy and towards five classes instead of nine (arXiv:2103.01208, section
+    5). abreast: classes that its targeted attacks go for at once.
     """
+    restarts, classes = (5, 5) if norm == 1 else (1, 9)
     return {
-        "apgd_ce": partial(apgd, steps=steps),
-        "apgd_t": partial(apgd_t, steps=steps, abreast=abreast),
+        "apgd_ce": partial(apgd, steps=steps, restarts=restarts),
+        "apgd_t": partial(apgd_t, steps=steps, target_classes=classes, abreast=abreast),
         "fab_t": partial(fab_t, steps=steps, abreast=abreast),
         "square": partial(square, queries=queries),
     }
 
 
-def plus(steps: int, queries: int) -> dict[str, Part]:
+def plus(steps: int, queries: int, norm: float) -> dict[str, Part]:
     """The larger set: restarts, and untargeted APGD on the DLR loss and FAB as well."""
     first = {
         "apgd_ce": partial(apgd, steps=steps, restarts=5),
@@ -48,7 +50,7 @@ def plus(steps: int, queries: int) -> dict[str, Part]:
     return {**first, "apgd_t": partial(apgd_t, steps=steps), "fab_t": partial(fab_t, steps=steps)}
 
 
-def rand(steps: int, queries: int) -> dict[str, Part]:
+def rand(steps: int, queries: int, norm: float) -> dict[str, Part]:
     """The set for models that are random themselves: gradients are means over several passes."""
     return {
         "apgd_ce": partial(apgd, steps=steps, samples=_SAMPLES),
@@ -74,10 +76,10 @@ def auto(
     """x_adv: the first misclassified point that one of the attacks finds, else the point of the lowest margin.
 
     version: "standard" runs APGD on the cross entropy, targeted APGD on the DLR loss, targeted FAB and 5,000 queries of
-    Square; "plus" adds restarts, untargeted APGD on the DLR loss and untargeted FAB; "rand", for models that are random
-    themselves, runs APGD on both losses with 20 passes per step, and fooled is who is so in 20 passes. Each part sees
-    only the samples that survived those before it. steps: of each run of APGD and FAB; queries: of Square. y is the
-    class to leave: AutoAttack has no targeted form.
+    Square (in l1 the first five times, and towards five classes instead of nine); "plus" adds restarts, untargeted APGD
+    on the DLR loss and untargeted FAB; "rand", for models that are random themselves, runs APGD on both losses with 20
+    passes per step, and fooled is who is so in 20 passes. Each part sees only the samples that survived those before
+    it. steps: of each run of APGD and FAB; queries: of Square. y is the class to leave: there is no targeted form.
     Raises ConfigError if threat.eps is None, the version is unknown, steps < 1 or queries < 2. Warns if a version other
     than "rand" meets a model whose answers to x differ from pass to pass.
     """
@@ -91,6 +93,6 @@ def auto(
         kept = look(case)
         if version != "rand":
             warn_if_random(case, kept, f"auto version={version}")
-        for name, part in VERSIONS[version](steps, queries).items():
+        for name, part in VERSIONS[version](steps, queries, threat.norm).items():
             kept = attack_survivors(kept, part, case, draws=draws.branch(name))
     return kept.z

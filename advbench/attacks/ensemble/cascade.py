@@ -92,7 +92,7 @@ def cascade(
         case = Case(model, x, y, threat)
         kept = look(case)
         warn_if_random(case, kept, "cascade")
-        clean, whole = kept.loss, standard(steps, queries, abreast=_ABREAST)
+        clean, whole = kept.loss, standard(steps, queries, threat.norm, abreast=_ABREAST)
         kept, seen = _short_attacks(kept, case, draws, steps)
         walking = _still_walking(seen)  # gradients may mislead here, and then FAB is the cheapest
         walks = partial(fab_t, steps=steps)

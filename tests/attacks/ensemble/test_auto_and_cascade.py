@@ -55,7 +55,7 @@ def held(model: nn.Module, x_adv: Tensor, y: Tensor) -> Tensor:
 def test_what_one_part_fools_the_whole_fools(radius: float) -> None:
     net, x, y, threat, draws = case(radius)
     together = held(net, auto(net, x, y, threat, draws=draws, **BRIEF), y)
-    for name, part in standard(**BRIEF).items():
+    for name, part in standard(**BRIEF, norm=threat.norm).items():
         alone = held(net, part(net, x, y, threat, draws=draws.branch(name)), y)
         assert not bool((together & ~alone).any()), name
 
