@@ -76,8 +76,8 @@ def evaluate(
 def _warn(attack: str, outcomes: Outcomes, threat: ThreatModel, model: nn.Module, x: Tensor) -> None:
     """Say what the rows of one radius keep silent about: results that do not count, gradients that were not there."""
     outside = outcomes.status == STATUSES.index("invalid")
-    begun = outcomes.evidence != EVIDENCE.index("unstarted")
-    if not bool((outside | outcomes.blind | ~begun).any()):
+    idle = outcomes.evidence == EVIDENCE.index("unstarted")
+    if not bool((outside | outcomes.blind | idle).any()):
         return
     table = outcomes.to_pandas()
     if (refused := invalid(table, threat.norm)) is not None:
@@ -109,11 +109,11 @@ def evaluate_grid(
 
     The grid runs upwards; an example found at one radius counts at every radius whose ball holds it (evidence
     "carried"), so a row is never more robust than in a run at its radius alone; but each radius of an attack on all
-    samples together is a run of its own. With `assault.nested` the radii of an
-    attack that declares it run downwards, and a sample that held in a ball is not attacked again in the smaller ones
-    inside it (evidence "nested"): about as cheap as one radius, but only as good as the attack is at the largest. An
-    attack that can be told where to begin (pgd, apgd) begins in the smaller ball at the example of the larger one,
-    drawn into it. A minimum-norm attack runs once, without a radius: its distances serve all radii of the grid.
+    samples together is a run of its own. With `assault.nested` the radii of an attack that declares it run downwards,
+    and a sample that held in a ball is not attacked again in the smaller ones inside it (evidence "nested"): about as
+    cheap as one radius, but only as good as the attack is at the largest. An attack that can be told where to begin
+    (pgd, apgd) begins in the smaller ball at the example of the larger one, drawn into it. A minimum-norm attack runs
+    once, without a radius: its distances serve all radii of the grid.
     """
     threat = ThreatModel(norm, None)
     check_assault(assault, threat, grid)
@@ -233,8 +233,8 @@ def check_labels(x: Tensor, y: object) -> None:
 def _inner(entry: Entry[AttackInfo], name: str, value: object) -> object:
     """A parameter; the attack itself where it may be an attack and names one, as `via` does."""
     parameter = entry.parameters().get(name)
-    callable_ = parameter is not None and kind_of(parameter.annotation) is Callable
-    return ATTACKS[value].function if callable_ and isinstance(value, str) else value
+    is_attack = parameter is not None and kind_of(parameter.annotation) is Callable
+    return ATTACKS[value].function if is_attack and isinstance(value, str) else value
 
 
 def _method(attack: object) -> Entry[AttackInfo]:

@@ -132,13 +132,13 @@ def make_pictures(jobs: Sequence[Job], methods: Sequence[str], place: Place) -> 
     """Fill the matrix's folder `pictures` for the groups among the jobs; what is there already is not made again.
 
     Without methods only its index goes, so that no report shows what the matrix does not ask for any more.
-
     Whatever goes wrong with a picture is noted in place of it. Raises Interrupted and StoreError.
     """
     folder = place.folder / FOLDER
     if not methods:
         (folder / INDEX).unlink(missing_ok=True)
-    families = groups(jobs) if methods else []
+        return
+    families = groups(jobs)
     if not families:
         return
     with interrupts.at_once(), exact_float32(), sole_writer(folder):

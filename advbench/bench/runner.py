@@ -182,8 +182,9 @@ def _run_jobs(jobs: Sequence[Job], place: Place, engine: Engine, bars: bool) -> 
             todo.append(job)
             continue
         found = stored(job, place)
-        whole += [found] if found.status == "stored" else []
-        if found.status == "failed":
+        if found.status == "stored":
+            whole.append(found)
+        else:
             _tell(ended_line(found))
         yield found
     if whole:

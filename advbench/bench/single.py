@@ -63,7 +63,7 @@ def attack_once(single: Single, out: Path, *, device: str = "auto", micro_batch:
     A model without weights is trained first, on the training part of the dataset. The same attack again resumes, or
     finds everything stored. Raises ConfigError on bad input, and if `out` holds another attack.
     """
-    found = out.exists()
+    made = not out.exists()
     check_room(out)
     matrix, file = out / FILE, out.resolve() / "image.npz"
     data: dict[str, Json] = {"name": single.dataset, "count": single.samples}
@@ -83,24 +83,22 @@ def attack_once(single: Single, out: Path, *, device: str = "auto", micro_batch:
             _label(file, picture, single, matrix, choose_device(device))
         tally = run(matrix, results=out, device=device, allow_code=single.allow_code, micro_batch=micro_batch)
     except ConfigError as error:
-        _remove(new)
-        if not found:
-            _remove_empty(out)
+        _undo(new, out if made else None)
         # The user wrote no file: where in it the mistake is would only confuse.
         raise ConfigError(re.sub(rf"^\S*{re.escape(FILE)}:\d+: ", "", str(error))) from None
     if tally.failed or not tally.selected:
-        _remove(new)  # nothing was stored that they would repeat: the attack may be corrected
+        # Nothing was stored that they would repeat: the attack may be corrected.
+        _undo(new, out if made else None)
     return tally
 
 
-def _remove(files: Sequence[Path]) -> None:
+def _undo(files: Sequence[Path], folder: Path | None) -> None:
+    """Remove the files, and the folder if nothing else is in it."""
     for path in files:
         path.unlink(missing_ok=True)
-
-
-def _remove_empty(folder: Path) -> None:
-    with suppress(OSError):  # there is something in it, of this attack or of somebody else's
-        folder.rmdir()
+    if folder is not None:
+        with suppress(OSError):  # there is something in it: why the attack failed
+            folder.rmdir()
 
 
 def _check_same_attack(matrix: Path, text: str) -> None:

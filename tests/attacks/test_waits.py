@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from torch import nn
 
 from advbench.core import devices
 from advbench.core.views import jpeg
@@ -42,12 +43,18 @@ LOOPS = [
 ]
 
 
+def firm_net() -> nn.Module:
+    """Class 0 everywhere."""
+    model = conv_net()
+    with torch.no_grad():
+        list(model.parameters())[-1][0] += 1000.0
+    return model
+
+
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: f"{loop.name} {loop.norm}")
 def test_a_longer_run_waits_no_more_often(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(devices._STEPS_BETWEEN_CHECKS, "cpu", 1000)  # as on a GPU, but for the number
-    model = conv_net()
-    with torch.no_grad():
-        list(model.parameters())[-1][0] += 1000.0  # class 0 everywhere
+    model = firm_net()
     x, y, draws = images(model, 3)
     counts = []
     for count in (20, 60):
@@ -69,9 +76,7 @@ def test_jpeg_waits_for_nothing_once_its_tables_are_there() -> None:
 @pytest.mark.parametrize("name", ["mi_fgsm", "ni_fgsm", "di_fgsm", "vmi_fgsm", "newton_fool"])
 def test_a_step_waits_once_to_see_whether_a_sample_may_leave(name: str) -> None:
     """Twice where the gradient is taken elsewhere than at the iterate, which is asked about only if that is likely."""
-    model = conv_net()
-    with torch.no_grad():
-        list(model.parameters())[-1][0] += 1000.0  # class 0 everywhere
+    model = firm_net()
     x, y, draws = images(model, 3)
     counts = []
     for steps in (10, 20):

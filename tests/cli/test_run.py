@@ -283,7 +283,9 @@ def test_a_value_that_the_attack_refuses_leaves_nothing_behind(
     options = attack_arguments(tmp_path, "--samples", "20", "--eps", "0.1")
     assert advbench("attack", "pgd", *options, "--param", "steps=0") == 2
     assert "pgd: steps must be at least 1, got 0" in capsys.readouterr().err
-    assert not list((tmp_path / "out").rglob("*"))
+    assert not (tmp_path / "out").exists()
+    assert advbench("attack", "pgd", *options, "--norm", "0") == 2
+    assert not (tmp_path / "out").exists()
     assert advbench("attack", "pgd", *options, "--param", "steps=1") == 0
 
 
