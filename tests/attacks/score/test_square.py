@@ -122,7 +122,7 @@ def test_a_move_of_mass_is_the_one_of_the_paper(seed: int, p: float, shape: tupl
     assert lengths(found, p).tolist() == pytest.approx([eps, eps])
     for i in range(2):
         top, left, top2, left2 = (
-            int(word) * (length - side + 1) >> 32
+            int(word) * max(1, length - side) >> 32
             for word, length in zip(words[i, :4], (height, width, height, width), strict=True)
         )
         pattern = bump(side, p) if words[i, 4] >= 2**31 else bump(side, p).T
