@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from unittest.mock import patch
 
 import click
@@ -19,6 +20,8 @@ import torch
 from torch import Tensor
 
 from advbench.attacks.gradient.apgd import apgd
+from advbench.attacks.gradient.apgd_t import apgd_t
+from advbench.attacks.gradient.auto_pgd_loop import _on_border
 from advbench.core.draws import Draws
 from advbench.core.norms import lengths, per_sample
 from advbench.types import ThreatModel, norm_name
@@ -38,8 +41,9 @@ def main(models: str, net: str, dataset: str, data: str, samples: int, eps: floa
     for norm, radius in ((math.inf, eps), (2.0, eps2)):
         for loss in ("ce", "dlr"):
             ours, theirs = holding(subjects, ThreatModel(norm, radius), loss)
-            counts = f"{int(ours.sum())} | {int(theirs.sum())} | {int((ours != theirs).sum())}"
-            click.echo(f"| {net} | {norm_name(norm)} | {loss} | {len(subjects.x)} | {counts} |")
+            click.echo(_line(subjects, norm, loss, ours, theirs))
+        ours, theirs = holding_towards(subjects, ThreatModel(norm, radius))
+        click.echo(_line(subjects, norm, "dlr-targeted", ours, theirs))
 
 
 def holding(subjects: Subjects, threat: ThreatModel, loss: str) -> tuple[Tensor, Tensor]:
@@ -52,6 +56,31 @@ def holding(subjects: Subjects, threat: ThreatModel, loss: str) -> tuple[Tensor,
         theirs = autoattack((f"apgd-{loss}",), threat.norm, threat.radius)(model, x.clone(), y.clone())
     with torch.no_grad():
         return model(mine).argmax(1) == y, model(theirs).argmax(1) == y
+
+
+def holding_towards(subjects: Subjects, threat: ThreatModel) -> tuple[Tensor, Tensor]:
+    """The same of `apgd_t` and its AutoAttack original, which is handed our start of each image towards each class."""
+    from autoattack.autopgd_base import APGDAttack
+
+    model, x, y = subjects.model, subjects.x, subjects.y
+    draws, turn = Draws(0, torch.arange(len(x))), count()
+    places = {image.numpy().tobytes(): place for place, image in enumerate(x)}
+    run = APGDAttack.attack_single_run
+
+    def from_ours(self: object, part: Tensor, labels: Tensor) -> object:
+        rows = torch.tensor([places[image.numpy().tobytes()] for image in part])
+        return run(self, part, labels, _on_border(part, threat, draws.rows(rows).branch("towards"), next(turn)))
+
+    mine = apgd_t(model, x, y, threat, draws=draws)
+    with patch.object(APGDAttack, "attack_single_run", from_ours):
+        theirs = autoattack(("apgd-t",), threat.norm, threat.radius)(model, x.clone(), y.clone())
+    with torch.no_grad():
+        return model(mine).argmax(1) == y, model(theirs).argmax(1) == y
+
+
+def _line(subjects: Subjects, norm: float, loss: str, ours: Tensor, theirs: Tensor) -> str:
+    counts = f"{int(ours.sum())} | {int(theirs.sum())} | {int((ours != theirs).sum())}"
+    return f"| {subjects.name} | {norm_name(norm)} | {loss} | {len(subjects.x)} | {counts} |"
 
 
 def _noise(x: Tensor, norm: float) -> Tensor:
