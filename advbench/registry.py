@@ -10,12 +10,13 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Generic, Literal, TypeVar, get_args
 
 from advbench.names import nearest
 from advbench.plain_images import on_plain_images
+from advbench.registration import check_annotated, code_of, revisions_of
 from advbench.types import ConfigError, norm_of
 
 Access = Literal["gradient", "scores", "decision", "none"]
@@ -38,6 +39,7 @@ class AttackInfo:
     together: the samples of a call are attacked as one set; alone a sample would get another example.
     keeps_label: it changes what is said about x, not its class: the prediction at x_adv is that at x, and robust
     accuracy is not what it is after.
+    revisions: by norm, where it is not the first: raised when the same arguments begin to give other results.
     """
 
     norms: tuple[float, ...]
@@ -51,6 +53,7 @@ class AttackInfo:
     structured: bool = False
     together: bool = False
     keeps_label: bool = False
+    revisions: Mapping[float, int] = field(default_factory=dict)
 
     @property
     def needs_radius(self) -> bool:
@@ -109,11 +112,12 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class Entry(Generic[Info]):
-    """One registered function."""
+    """One registered function. code: what that of a third party is known by (`code_of`), "" for ours."""
 
     name: str
     function: Callable[..., object]
     info: Info
+    code: str = ""
 
     @property
     def summary(self) -> str:
@@ -155,12 +159,9 @@ class Registry(Generic[Info]):
                 raise ValueError(
                     f"two {self.kind}s are named {name!r}: {known.function.__module__} and {function.__module__}"
                 )
-            for parameter in Entry(name, function, info).settable():
-                if parameter.annotation is parameter.empty:
-                    raise TypeError(
-                        f"{name}: the parameter {parameter.name!r} needs an annotation: what may a matrix set it to?"
-                    )
-            self._entries[name] = Entry(name, function, info)
+            entry = Entry(name, function, info, code_of(function))
+            check_annotated(name, entry.settable())
+            self._entries[name] = entry
             return function
 
         return decorate
@@ -250,23 +251,23 @@ def attack(
     structured: bool = False,
     together: bool = False,
     keeps_label: bool = False,
+    revision: int | Mapping[float, int] = 1,
 ) -> Callable[[Function], Function]:
     """Register `(model, x, y, threat, *, draws, targeted=False, ...) -> x_adv` under its own name: see `AttackInfo`."""
     if access not in get_args(Access):
         raise ValueError(f"access must be one of {', '.join(get_args(Access))}, got {access!r}")
     places = tuple(map(norm_of, norms))
-    register = ATTACKS.register(
-        AttackInfo(
-            places, access, paper, minimum_norm, unbounded, nested, ratio, cost, structured, together, keeps_label
-        )
+    revised = revisions_of(revision, places)
+    info = AttackInfo(
+        places, access, paper, minimum_norm, unbounded, nested, ratio, cost, structured, together, keeps_label, revised
     )
-    return lambda function: register(on_plain_images(function))
+    return lambda function: ATTACKS.register(info)(on_plain_images(function))
 
 
 def control(*, norms: tuple[float, ...], paper: str = "") -> Callable[[Function], Function]:
     """Register a perturbation without information: same signature as an attack."""
-    register = CONTROLS.register(AttackInfo(tuple(map(norm_of, norms)), "none", paper))
-    return lambda function: register(on_plain_images(function))
+    info = AttackInfo(tuple(map(norm_of, norms)), "none", paper)
+    return lambda function: CONTROLS.register(info)(on_plain_images(function))
 
 
 def attribution(*, paper: str = "", complete: bool = False, needs: Needs = "") -> Callable[[Function], Function]:

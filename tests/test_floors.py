@@ -16,7 +16,7 @@ PACKAGE = Path(registry.__file__).parent
 
 # Imports only go down. A room is a folder or a file directly in the package; "" is the package itself.
 FLOORS = {
-    0: {"types", "names", "plain_images", "registry"},
+    0: {"types", "names", "plain_images", "registration", "registry"},
     1: {"core"},
     2: {"models", "datasets", "metrics", "store"},
     3: {"attacks", "controls", "attributions", "features", "synthesis"},
@@ -30,9 +30,11 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # (who, whom): the only imports along a floor
 NEIGHBOURS = {
     ("plain_images", "types"),
+    ("registration", "types"),
     ("registry", "types"),
     ("registry", "names"),
     ("registry", "plain_images"),
+    ("registry", "registration"),
     ("cli", ""),
 }
 

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from advbench import registry
+from advbench.core.draws import Draws
 from advbench.names import nearest
+from advbench.registration import code_of
 from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry, Registry
-from advbench.types import ConfigError
+from advbench.types import ConfigError, ThreatModel
 
 PACKAGE = "planted_attacks"
 
@@ -140,13 +142,15 @@ def test_the_decorator_keeps_the_function_and_what_was_said(monkeypatch: pytest.
         monkeypatch.setattr(table, "_entries", {})
         monkeypatch.setattr(table, "_loaded", True)
 
-    def lonely() -> Tensor:
-        return torch.zeros(0)
+    def lonely(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, draws: Draws) -> Tensor:
+        return x
 
-    decorated = registry.attack(norms=(1, math.inf), access="scores", paper="arXiv:0", nested=True)(lonely)
+    decorated = registry.attack(
+        norms=(1, math.inf), access="scores", paper="arXiv:0", nested=True, revision={"l1": 2, "linf": 1}
+    )(lonely)
     assert inspect.unwrap(decorated) is lonely
-    info = AttackInfo((1.0, math.inf), "scores", "arXiv:0", nested=True)
-    assert ATTACKS["lonely"] == Entry("lonely", decorated, info)
+    info = AttackInfo((1.0, math.inf), "scores", "arXiv:0", nested=True, revisions={1.0: 2})
+    assert ATTACKS["lonely"] == Entry("lonely", decorated, info, code_of(lonely))
     registry.control(norms=(2,))(lonely)
     assert CONTROLS["lonely"].info == AttackInfo((2.0,), "none")
     assert "lonely" not in registry.ATTRIBUTIONS
@@ -169,3 +173,9 @@ def test_the_real_tables_load_and_every_entry_says_what_it_is(table: Registry[ob
 def test_an_attack_with_another_access_than_there_is_is_refused() -> None:
     with pytest.raises(ValueError, match="access must be one of gradient, scores, decision, none, got 'grad'"):
         registry.attack(norms=("linf",), access="grad")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("revision", [0, {1: 2}, {math.inf: 0}])
+def test_a_revision_is_a_number_from_one_in_norms_that_the_attack_has(revision: object) -> None:
+    with pytest.raises(ValueError, match="revision must be at least 1, or such numbers by the attack's norms, got "):
+        registry.attack(norms=("linf",), access="none", revision=revision)  # type: ignore[arg-type]

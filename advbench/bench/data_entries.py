@@ -82,7 +82,12 @@ def read_images(node: Node) -> list[Json]:
 
 
 def content_of_spec(spec: str, split: str) -> str:
-    """What a spec stands for: a name, or kind:hash of its file or folder in place of the path."""
+    """What a spec stands for: a name, or kind:hash of its file or folder in place of the path.
+
+    Behind the name of a third party's reader stands "@" and what its code is known by.
+    """
     kind, colon, rest = spec.partition(":")
     path = rest.rpartition("#")[0] or rest
-    return f"{kind}:{content_of(Path(path.replace('{split}', split)))}" if colon else kind
+    code = DATASETS[kind].code
+    name = f"{kind}@{code}" if code else kind
+    return f"{name}:{content_of(Path(path.replace('{split}', split)))}" if colon else name

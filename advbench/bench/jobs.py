@@ -52,7 +52,8 @@ class Recipe:
     spec, params, weights (a file): for `load_model`. content: what they stand for, with hashes in place of paths.
     fixed: the spec or the file brings weights, so nothing is trained. defense: a training defense, an inference
     defense (put around the model, which is trained plainly if not fixed) or "none". threat: what a training defense
-    trains against. data: the dataset spec to train on. training: None if fixed.
+    trains against. data: the dataset spec to train on. training: None if fixed. defense_code: what a defense of a third
+    party is known by beside its name, "" for ours.
     """
 
     spec: str
@@ -74,6 +75,7 @@ class Recipe:
     seed: int
     label: str
     allow_code: bool = False
+    defense_code: str = ""
 
     @property
     def key(self) -> str:
@@ -91,7 +93,9 @@ class Recipe:
         if self.training is None:
             return who
         trained = self.stage == "training"
+        code: dict[str, Json] = {"defense_code": self.defense_code} if trained and self.defense_code else {}
         return who | {
+            **code,
             "data": self.data_content,
             "defense": self.defense if trained else "none",
             "defense_params": self.defense_params if trained else {},
@@ -102,7 +106,7 @@ class Recipe:
 
     def plain(self) -> Recipe:
         """The same architecture, data and training settings without the defense."""
-        return replace(self, defense="none", defense_params={}, stage="none", threat=None)
+        return replace(self, defense="none", defense_params={}, defense_code="", stage="none", threat=None)
 
 
 def threat_json(threat: ThreatModel | None) -> Json:
@@ -140,7 +144,8 @@ class SubstituteRecipe:
         if self.victim.training is None:
             who["data"] = self.student.data_content
         if self.victim.stage == "inference":
-            who["defense"] = [self.victim.defense, self.victim.defense_params]
+            code = [self.victim.defense_code] if self.victim.defense_code else []
+            who["defense"] = [self.victim.defense, self.victim.defense_params, *code]
         return who
 
 

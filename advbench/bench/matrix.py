@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from advbench.bench.code_keys import attack_code, in_key
 from advbench.bench.config import Choice, Matrix, Threat
 from advbench.bench.cost import passes
 from advbench.bench.excludes import refuse_idle
@@ -147,10 +148,11 @@ def _cell(
     threat: Threat,
     substitute: Recipe | SubstituteRecipe | EnsembleRecipe | None,
 ) -> Cell:
-    params = {name: _without_paths(value) for name, value in method.choice.params.items()}
+    params = in_key(method.choice.params, threat.norm)
     if substitute is not None:
         params["substitute"] = {"key": substitute.key, **substitute.identity()}
     attack: dict[str, Json] = {"kind": method.kind, "name": method.choice.name, "params": params}
+    attack |= attack_code(method.entry, threat.norm)
     if setting.matrix.precision != "float32":  # lower precision changes rows; the default stays unsaid
         attack["precision"] = setting.matrix.precision
     if setting.matrix.grid == "nested" and method.entry.info.nested:
@@ -158,6 +160,8 @@ def _cell(
     if setting.matrix.budget is not None:
         attack["budget"] = setting.matrix.budget
     defense: dict[str, Json] = {"name": recipe.defense, "params": recipe.defense_params}
+    if recipe.defense_code:
+        defense["code"] = recipe.defense_code
     if recipe.threat is not None:
         defense["threat"] = threat_json(recipe.threat)
     return Cell(
@@ -170,10 +174,3 @@ def _cell(
         eps=threat.eps,
         seed=setting.matrix.seed,
     )
-
-
-def _without_paths(value: Json) -> Json:
-    """A parameter as it enters a key: of a file, only what it holds."""
-    if isinstance(value, Mapping):
-        return {name: _without_paths(inner) for name, inner in value.items() if name != "path" or "sha256" not in value}
-    return value

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from advbench.bench.belonging import entry_of
+from advbench.bench.code_keys import own_code
 from advbench.bench.entries import named, no_such
 from advbench.bench.parameters import content_of, expand_parameters, resolve_path
 from advbench.bench.sections import each, unknown, word
@@ -115,6 +116,7 @@ def _choice(name: str, point: Mapping[str, Json], file: Path | None, item: Node,
     with placing(owner):
         fixed = comes_trained(name, weights=weights, params=params)
         content, label = _CONTENTS.get(name, _architecture)(name, point)
+    content |= own_code(MODELS[name])
     if weights is not None:
         content["weights"] = content_of(Path(weights))
     elif name == "python" and fixed:

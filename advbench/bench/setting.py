@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from advbench.bench.code_keys import own_code
 from advbench.bench.config import Matrix
 from advbench.bench.data_entries import content_of_spec
 from advbench.bench.learned_images import check_images
@@ -14,6 +15,7 @@ from advbench.bench.yaml_loader import naming
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.load import load_dataset
 from advbench.datasets.select import ids_hash, select
+from advbench.registry import DATASETS
 from advbench.types import ConfigError, Json, norm_name
 
 
@@ -58,6 +60,7 @@ def read_setting(matrix: Matrix) -> Setting:
             "split": data.split,
             "count": len(ids),
             "ids": ids_hash(dataset.name, data.split, ids),
+            **own_code(DATASETS[data.name.partition(":")[0]]),
             **size,
         },
         train=train,

@@ -84,7 +84,8 @@ _DATA: list[tuple[object, Dataset]] = []
 def _dataset(job: Job) -> Dataset:
     choice = job.data
     root = None if choice.root is None else Path(choice.root)
-    known = (choice, str(job.cell.dataset["name"]))  # whose name has the content of files: they may have changed
+    # The name has the content of files, which may have changed, and so may the code of a reader of the user's.
+    known = (choice, job.cell.dataset["name"], job.cell.dataset.get("code"))
     return _remembered(
         _DATA, known, lambda: load_dataset(choice.name, choice.split, root=root, size=choice.size), keep=1
     )

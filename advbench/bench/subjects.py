@@ -16,6 +16,7 @@ from advbench.bench.setting import Setting
 from advbench.defenses.settings import Training
 from advbench.defenses.train import UNPERTURBED
 from advbench.models.fits import check_fits
+from advbench.registry import DEFENSES
 from advbench.types import ConfigError, Json, ThreatModel, canonical_json, content_key
 
 
@@ -83,6 +84,7 @@ def _recipe(setting: Setting, model: ModelChoice, defense: DefenseChoice, label:
         seed=setting.matrix.seed,
         label=label,
         allow_code=setting.matrix.allow_code,
+        defense_code="" if defense.stage == "none" else DEFENSES[defense.name].code,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from advbench.defenses.curve import Images
 from advbench.defenses.settings import Training
+from advbench.registry import DEFENSES
 from advbench.types import Json, ThreatModel, content_key, norm_name
 
 _LOOKED_AT = 32  # images: enough to tell two datasets with the same labels apart
@@ -60,4 +61,5 @@ def _named(value: object) -> Json:
     if isinstance(value, list | tuple):
         return [_named(each) for each in value]
     of = value if hasattr(value, "__qualname__") else type(value)
-    return f"{of.__module__}.{of.__qualname__}"
+    own = DEFENSES.entry_of(value)
+    return f"{of.__module__}.{of.__qualname__}" + (own.code if own else "")

@@ -61,7 +61,15 @@ def rand(steps: int, queries: int, norm: float) -> dict[str, Part]:
 VERSIONS = {"standard": standard, "plus": plus, "rand": rand}
 
 
-@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:2003.01690", nested=True, ratio=1.02, cost=(8000, 1900))
+@attack(
+    norms=(1, 2, inf),
+    access="gradient",
+    paper="arXiv:2003.01690",
+    nested=True,
+    ratio=1.02,
+    cost=(8000, 1900),
+    revision={1: 2},
+)
 def auto(
     model: nn.Module,
     x: Tensor,

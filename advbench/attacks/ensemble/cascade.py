@@ -51,7 +51,15 @@ class Doubt(NamedTuple):
     search: Tensor
 
 
-@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:2003.01690", nested=True, ratio=1.02, cost=(56600, 48800))
+@attack(
+    norms=(1, 2, inf),
+    access="gradient",
+    paper="arXiv:2003.01690",
+    nested=True,
+    ratio=1.02,
+    cost=(56600, 48800),
+    revision={1: 2},
+)
 def cascade(
     model: nn.Module,
     x: Tensor,

@@ -18,7 +18,7 @@ from advbench.registry import attack
 from advbench.types import Evaluation, ThreatModel
 
 
-@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:1312.6199", unbounded=True, cost=(101, 100))
+@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:1312.6199", unbounded=True, cost=(101, 100), revision={1: 2})
 def fooling(
     model: nn.Module,
     x: Tensor,

@@ -19,7 +19,7 @@ from advbench.types import ConfigError, Evaluation, ThreatModel
 _CANDIDATES = 256  # components whose pairs are compared: many more than a front of two numbers has
 
 
-@attack(norms=(0,), access="gradient", paper="arXiv:1511.07528", unbounded=True)
+@attack(norms=(0,), access="gradient", paper="arXiv:1511.07528", unbounded=True, revision=2)
 def jsma(
     model: nn.Module,
     x: Tensor,

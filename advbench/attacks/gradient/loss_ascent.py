@@ -18,7 +18,7 @@ from advbench.registry import attack
 from advbench.types import ThreatModel
 
 
-@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:1312.6199", unbounded=True, cost=(16, 15))
+@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:1312.6199", unbounded=True, cost=(16, 15), revision={1: 2})
 def loss_ascent(
     model: nn.Module,
     x: Tensor,

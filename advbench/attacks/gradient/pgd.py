@@ -25,7 +25,15 @@ from advbench.types import Evaluation, ThreatModel
 _L1_QUANTILE = 0.99
 
 
-@attack(norms=(1, 2, inf), access="gradient", paper="arXiv:1706.06083", nested=True, ratio=1.02, cost=(41, 40))
+@attack(
+    norms=(1, 2, inf),
+    access="gradient",
+    paper="arXiv:1706.06083",
+    nested=True,
+    ratio=1.02,
+    cost=(41, 40),
+    revision={1: 2},
+)
 def pgd(
     model: nn.Module,
     x: Tensor,

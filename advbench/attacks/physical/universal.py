@@ -19,7 +19,15 @@ from advbench.registry import attack
 from advbench.types import Evaluation, ThreatModel
 
 
-@attack(norms=(2, inf), access="gradient", paper="arXiv:1811.11304", structured=True, together=True, cost=(21, 20))
+@attack(
+    norms=(2, inf),
+    access="gradient",
+    paper="arXiv:1811.11304",
+    structured=True,
+    together=True,
+    cost=(21, 20),
+    revision=2,
+)
 def universal(
     model: nn.Module,
     x: Tensor,

@@ -30,6 +30,7 @@ _SHARE = 0.05  # of the image's area, without a radius
     structured=True,
     together=True,
     cost=(101, 100),
+    revision=2,
 )
 def universal_patch(
     model: nn.Module,
