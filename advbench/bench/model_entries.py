@@ -147,8 +147,16 @@ def _coded(name: str, point: Mapping[str, Json]) -> tuple[dict[str, Json], str]:
     origin = Path(found.origin) if found and found.origin else Path()
     beside = (Path(top), Path(f"{top}.py"), origin.parent if origin.name == "__init__.py" else origin)
     source = next((path for path in beside if path.name and path.exists()), None)
-    sha256 = content_of(source) if source else None
+    sha256 = _code_in(source) if source else None
     return {"name": name, "function": point["name"], "sha256": sha256}, str(point["name"])
+
+
+def _code_in(source: Path) -> str:
+    """SHA-256 of a file, or of a package's Python files; not of what they are compiled to, which lies beside them."""
+    if source.is_file():
+        return content_of(source)
+    files = sorted(source.rglob("*.py"))
+    return content_key([[file.relative_to(source).as_posix(), content_of(file)] for file in files])
 
 
 def _returned(name: str) -> str | None:

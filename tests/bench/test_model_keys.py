@@ -46,6 +46,22 @@ def test_new_weights_behind_a_function_of_the_users_make_new_cells(
     assert keys(write_matrix(tmp_path, models=["python:loading_weights:breaks"]))  # its cells will say why
 
 
+def test_a_package_of_the_users_is_known_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the sizes of its files, and not by what Python compiles them to."""
+    monkeypatch.chdir(tmp_path)
+    package = tmp_path / "own_network"
+    package.mkdir()
+    matrix = write_matrix(tmp_path, models=["python:own_network:make"])
+    found = []
+    for beta in (1, 2, 1):
+        (package / "__init__.py").write_text(f"BETA = {beta}\n")
+        found.append(keys(matrix))
+        (package / "__pycache__").mkdir(exist_ok=True)
+        (package / "__pycache__" / "__init__.cpython-311.pyc").write_bytes(b"compiled")
+    assert found[0] == found[2]
+    assert not found[0] & found[1]
+
+
 def test_a_substitute_of_given_weights_is_another_one_on_other_images(tmp_path: Path) -> None:
     found = []
     for seed in (0, 1, 0):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from advbench.core.draws import Draws
 from advbench.datasets.dataset import Dataset
@@ -18,6 +19,7 @@ from advbench.defenses.train import Training, TrainingLoss, plain, train
 from advbench.defenses.training.adversarial import adversarial
 from advbench.defenses.training.fast_adversarial import fast_adversarial
 from advbench.models.small_cnn import small_cnn
+from advbench.registry import DEFENSES, DefenseInfo, Entry
 from advbench.types import ConfigError, ThreatModel
 
 LINF = ThreatModel(math.inf, 0.15)
@@ -200,6 +202,31 @@ def test_a_checkpoint_of_another_training_is_refused(digits: Dataset, tmp_path: 
     with pytest.raises(ConfigError, match="another training"):
         train(small_cnn((1, 8, 8), 10, seed=0), **settings, progress=False)  # type: ignore[arg-type]
     train(net(), **settings, progress=False)  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_knows_the_code_of_a_loss_of_the_users(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DEFENSES.load()
+    settings = {
+        "images": digits.images,
+        "labels": digits.labels,
+        "seed": 0,
+        "loss": mine,
+        "training": Training(epochs=1),
+    }
+    settings |= {"checkpoint": tmp_path / "checkpoint.pt", "progress": False}
+    for code in ("before", "before"):
+        monkeypatch.setitem(DEFENSES._entries, "mine", Entry("mine", mine, DefenseInfo("training"), code))
+        train(net(), **settings)  # type: ignore[arg-type]
+    monkeypatch.setitem(DEFENSES._entries, "mine", Entry("mine", mine, DefenseInfo("training"), "after"))
+    with pytest.raises(ConfigError, match="another training"):
+        train(net(), **settings)  # type: ignore[arg-type]
+
+
+def mine(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, draws: Draws) -> Tensor:
+    """A loss of a third party."""
+    return cross_entropy(model(x), y).mean()
 
 
 def test_nothing_to_train_on_and_no_radius_are_refused() -> None:
