@@ -79,6 +79,15 @@ def read_record(folder: Path) -> Mapping[str, Json]:
     raise UnreadableError(folder / CELL, "it is no record of a cell")
 
 
+def damage(folder: Path) -> str:
+    """Why the record of a finished cell cannot be read; "" if it can."""
+    try:
+        read_record(folder)
+    except UnreadableError as error:
+        return str(error)
+    return ""
+
+
 def summary_of(record: Mapping[str, Json]) -> tuple[Mapping[str, Json], ...]:
     """The rows of the record, one per eps."""
     return tuple(cast("list[Mapping[str, Json]]", record["summary"]))

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
+from typing import Literal, get_args
 
-from advbench.bench.cell_folder import folder_name, is_done
+from advbench.bench.cell_folder import REPAIR, damage, folder_name, is_done
 from advbench.bench.cost import passes
 from advbench.bench.jobs import Job, Plan, Recipe, SubstituteRecipe, members_of
 from advbench.bench.recipes import WEIGHTS, model_folder
 from advbench.types import Json
 
+State = Literal["done", "damaged", "missing"]
 DISCORDANCE = (0.05, 0.20)  # shares of samples on which two models differ: similar models, different models
 
 
@@ -28,40 +30,34 @@ class PlannedTraining:
 
 def describe(plan: Plan, results: Path) -> str:
     """The plan as text to read. results: the store, to tell what is done."""
-    matrix, done = plan.matrix, [_is_stored(plan, job, results) for job in plan.jobs]
+    matrix, states = plan.matrix, [_state(plan, job, results) for job in plan.jobs]
+    counts = [f"{states.count(state)} {state}" for state in get_args(State) if state != "damaged" or state in states]
     data = matrix.data
     lines = [
         matrix.question,
         "",
         f"{matrix.path}: {data.name} {data.split}, {len(plan.sample_ids)} samples, seed {matrix.seed}",
-        f"cells: {len(plan.jobs)} ({sum(done)} done, {len(done) - sum(done)} missing), skips: {len(plan.skips)}",
+        f"cells: {len(plan.jobs)} ({', '.join(counts)}), skips: {len(plan.skips)}",
         "",
-        *_aligned([("model", "defense", "attack", "goal", "norm", "eps", "state", "passes")], _rows(plan.jobs, done)),
+        *_aligned([("model", "defense", "attack", "goal", "norm", "eps", "state", "passes")], _rows(plan.jobs, states)),
     ]
     if plan.skips:
         lines += ["", "Skips", *_aligned([], [(_where(skip.labels), skip.reason) for skip in plan.skips])]
+    if "damaged" in states:
+        told = zip(plan.jobs, states, strict=True)
+        lines += ["", f"Damaged: {REPAIR}"]
+        lines += [damage(_folder(plan, job, results)) for job, state in told if state == "damaged"]
     planned = trainings(plan, results)
     if planned:
         rows = [(each.label, each.key[:8], "done" if each.done else "missing") for each in planned]
         lines += ["", "Trainings", *_aligned([], rows)]
-    return "\n".join([*lines, "", *_costs(plan, done)])
+    return "\n".join([*lines, "", *_costs(plan, states)])
 
 
 def as_json(plan: Plan, results: Path) -> dict[str, Json]:
     """The plan for programs. Costs are passes of single samples, differences are shares in [0, 1]."""
     matrix = plan.matrix
-    cells: list[Json] = [
-        {
-            "key": job.cell.key,
-            "folder": folder_name(job.slug, job.cell.key),
-            "labels": dict(job.labels),
-            "kind": job.kind,
-            "eps": _eps(job),
-            "done": _is_stored(plan, job, results),
-            "passes": passes(job),
-        }
-        for job in plan.jobs
-    ]
+    cells: list[Json] = [_cell_json(job, _state(plan, job, results)) for job in plan.jobs]
     return {
         "schema": 1,
         "question": matrix.question,
@@ -112,23 +108,44 @@ def _name(recipe: Recipe | SubstituteRecipe) -> str:
     return recipe.label
 
 
-def _is_stored(plan: Plan, job: Job, results: Path) -> bool:
-    return is_done(results / plan.matrix.name / folder_name(job.slug, job.cell.key))
+def _folder(plan: Plan, job: Job, results: Path) -> Path:
+    return results / plan.matrix.name / folder_name(job.slug, job.cell.key)
+
+
+def _state(plan: Plan, job: Job, results: Path) -> State:
+    """What a run makes of the cell: a damaged one it leaves alone."""
+    folder = _folder(plan, job, results)
+    if not is_done(folder):
+        return "missing"
+    return "damaged" if damage(folder) else "done"
+
+
+def _cell_json(job: Job, state: State) -> dict[str, Json]:
+    return {
+        "key": job.cell.key,
+        "folder": folder_name(job.slug, job.cell.key),
+        "labels": dict(job.labels),
+        "kind": job.kind,
+        "eps": _eps(job),
+        "done": state == "done",
+        "damaged": state == "damaged",
+        "passes": passes(job),
+    }
 
 
 def _eps(job: Job) -> list[Json] | None:
     return None if job.threat.eps is None else [str(radius) for radius in job.threat.eps]
 
 
-def _rows(jobs: Sequence[Job], done: Sequence[bool]) -> list[tuple[str, ...]]:
+def _rows(jobs: Sequence[Job], states: Sequence[State]) -> list[tuple[str, ...]]:
     return [
         (
             *(job.labels[name] for name in ("model", "defense", "attack", "goal", "norm")),
             "nearest" if job.threat.eps is None else " ".join(map(str, job.threat.eps)),
-            "done" if stored else "missing",
+            state,
             f"{passes(job):,}",
         )
-        for job, stored in zip(jobs, done, strict=True)
+        for job, state in zip(jobs, states, strict=True)
     ]
 
 
@@ -136,8 +153,8 @@ def _where(labels: Mapping[str, str]) -> str:
     return " / ".join(labels.values())
 
 
-def _costs(plan: Plan, done: Sequence[bool]) -> Iterator[str]:
-    left = sum(passes(job) for job, stored in zip(plan.jobs, done, strict=True) if not stored)
+def _costs(plan: Plan, states: Sequence[State]) -> Iterator[str]:
+    left = sum(passes(job) for job, state in zip(plan.jobs, states, strict=True) if state == "missing")
     yield (
         f"Cost: at most {left:,} forward and backward passes of one sample for the missing cells "
         "(samples x steps x restarts x eps), trainings not counted."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from advbench.bench.cell_folder import CHUNKS, FAILURE, chunks_done, is_done, is_locked, read_record
+from advbench.bench.cell_folder import CHUNKS, FAILURE, chunks_done, damage, is_done, is_locked
 from advbench.store import UnreadableError, read_json
 from advbench.types import ConfigError, Json
 
@@ -75,11 +75,8 @@ def _cell_state(results: Path, entry: Mapping[str, Json]) -> CellState:
 
 def _progress(folder: Path) -> tuple[Literal["done", "damaged", "failed", "running", "missing"], str]:
     if is_done(folder):
-        try:
-            read_record(folder)
-        except UnreadableError as error:
-            return "damaged", str(error)
-        return "done", ""
+        detail = damage(folder)
+        return "damaged" if detail else "done", detail
     chunks = _chunks(folder)
     if is_locked(folder):
         return "running", chunks

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from advbench.bench.cell_folder import CELL, folder_name
+from advbench.bench.cell_folder import CELL, REPAIR, folder_name
 from advbench.bench.config import load_matrix
 from advbench.bench.cost import passes
 from advbench.bench.jobs import Plan
@@ -96,13 +96,32 @@ def test_what_is_stored_is_done(plan: Plan, tmp_path: Path) -> None:
     model = tmp_path / "models" / first.recipe.key
     for path in (cell / CELL, model / WEIGHTS):
         path.parent.mkdir(parents=True)
-        path.write_text("{}")
+        path.write_text('{"summary": []}')
     stored = as_json(plan, tmp_path)
     cells = stored["cells"]
     assert isinstance(cells, list)
     assert [entry["done"] for entry in cells] == [True] + [False] * (len(plan.jobs) - 1)  # type: ignore[index, call-overload]
     assert [training.key for training in trainings(plan, tmp_path) if training.done] == [first.recipe.key]
     assert f"cells: {len(plan.jobs)} (1 done, {len(plan.jobs) - 1} missing)" in describe(plan, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", '{"summary": 3}'])
+def test_what_is_stored_and_cannot_be_read_is_damaged_as_a_run_finds_it(
+    plan: Plan, tmp_path: Path, content: str
+) -> None:
+    first = plan.jobs[0]
+    cell = tmp_path / plan.matrix.name / folder_name(first.slug, first.cell.key)
+    cell.mkdir(parents=True)
+    (cell / CELL).write_text(content)
+    cells = as_json(plan, tmp_path)["cells"]
+    assert isinstance(cells, list)
+    assert [(entry["done"], entry["damaged"]) for entry in cells[:2]] == [(False, True), (False, False)]  # type: ignore[index, call-overload]
+    text = describe(plan, tmp_path)
+    assert f"cells: {len(plan.jobs)} (0 done, 1 damaged, {len(plan.jobs) - 1} missing)" in text
+    assert f"{cell / CELL} cannot be read" in text
+    assert REPAIR in text
+    missing = sum(passes(job) for job in plan.jobs[1:])  # a run leaves a damaged cell alone
+    assert f"Cost: at most {missing:,} " in text
 
 
 def test_every_training_is_listed_once(plan: Plan, tmp_path: Path) -> None:
