@@ -17,6 +17,7 @@ from advbench.registry import attack
 from advbench.types import ConfigError, Evaluation, ThreatModel
 
 _CANDIDATES = 256  # components whose pairs are compared: many more than a front of two numbers has
+_LEAST_MOVE = 1e-3  # of the box's width: a component takes up to a thousand steps
 
 
 @attack(norms=(0,), access="gradient", paper="arXiv:1511.07528", unbounded=True, revision=2)
@@ -34,19 +35,19 @@ def jsma(
     """x_adv: x after the first steps that reach the goal, each of which moves a pair of components by theta.
 
     theta: in units of the box's width, up if positive, down if negative; 1 moves to the edge at once. gamma: the share
-    of components that may be moved, 14.5 % in the paper; with a radius its eps is the limit instead (one that is moved
-    again, as theta below 1 allows, counts again). A step takes the pair (p, q) with the greatest -a b, where a > 0 is
+    of components that may be moved, 14.5 % in the paper; with a radius its eps is the limit instead. One that is moved
+    again, as theta below 1 allows, counts once. A step takes the pair (p, q) with the greatest -a b, where a > 0 is
     the sum of their derivatives of the target's logit and b < 0 that of the logarithm of the summed exponentials of all
     other logits; without such a pair, the two with the greatest a - b. The paper sums the other classes' derivatives,
     where classes that do not matter weigh as much as the one in the lead: on MNIST that takes three times as many
     components. (Probabilities have a = -b, so that the second part of the map says nothing, and vanish where the net is
-    sure.) A component at the edge is out; a sample with all of them there is done. Untargeted, the target is the
-    highest other class of the moment. An odd limit ends with a single component. Where the goal is not reached, x.
-    `draws` is not used.
-    Raises ConfigError if theta is 0 or not in [-1, 1] or gamma is not positive.
+    sure.) A component at the edge is out. A sample is done when no other is left: when all are there, or all that were
+    moved and no more may be. Where just one more may be, steps take a single component. Untargeted, the target is the
+    highest other class of the moment. Where the goal is not reached, x. `draws` is not used.
+    Raises ConfigError if theta is not in [-1, 1] or nearer to 0 than 0.001, or gamma is not positive.
     """
-    if not 0 < abs(theta) <= 1:
-        raise ConfigError(f"theta must be in [-1, 1] and not 0, got {theta}")
+    if not _LEAST_MOVE <= abs(theta) <= 1:
+        raise ConfigError(f"theta must be in [-1, 1] and {_LEAST_MOVE} or more from 0, got {theta}")
     share = positive("gamma", gamma)
     limit = share * math.prod(x.shape[1:]) if threat.eps is None else threat.eps
     count, width = max(int(limit), 1 if threat.eps is None else 0), threat.high - threat.low
@@ -56,21 +57,30 @@ def jsma(
         kept = keep_better(kept, x, evaluate(aim, x, rows), rows, keep_latest)
         rows = (~kept.reached).nonzero()[:, 0]
         z = x[rows]
-        for step in range(0, count, 2):
+        while len(rows):
             evaluation, rise = backprop(aim, z, rows)
             kept = keep_better(kept, z, evaluation, rows, keep_latest)
-            free = (z < threat.high) if theta > 0 else (z > threat.low)
-            left = ~evaluation.reached & free.flatten(1).any(1)
-            rows, z, rise, free = rows[left], z[left], rise[left], free[left]
+            free, last = _allowed(z, x[rows], threat, theta, count)
+            left = ~evaluation.reached & free.any(1)
+            rows, z, rise, free, last = rows[left], z[left], rise[left], free[left], last[left]
             if not len(rows):
                 break
             fall = -backprop(others, z, rows)[1]
             rise, fall = (math.copysign(1.0, theta) * grad.flatten(1) for grad in (rise, fall))
-            chosen = _salient(rise, fall, free.flatten(1), 2 if step + 1 < count else 1)
+            chosen = torch.where(last, _salient(rise, fall, free, 1), _salient(rise, fall, free, 2))
             z = torch.where(chosen.reshape(z.shape), (z + theta * width).clamp(threat.low, threat.high), z)
-        if len(rows):
-            kept = keep_better(kept, z, evaluate(aim, z, rows), rows, keep_latest)
     return nearest_found(kept, x, threat)
+
+
+def _allowed(z: Tensor, x: Tensor, threat: ThreatModel, theta: float, count: int) -> tuple[Tensor, Tensor]:
+    """Which components (A, D) of z (A, ...) may move, away from the edge and `count` in all, moved ones among them.
+
+    The second (A, 1): may just one more be moved?
+    """
+    moved = (z != x).flatten(1)
+    more = count - moved.sum(1, keepdim=True)  # (A, 1)
+    free = (z < threat.high) if theta > 0 else (z > threat.low)
+    return free.flatten(1) & (moved | (more > 0)), more == 1
 
 
 def _logits(model: nn.Module, y: Tensor, targeted: bool, *, of_target: bool) -> Objective:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from advbench.attacks.gradient import jsma as module
 from advbench.attacks.gradient.jsma import jsma
@@ -64,6 +64,40 @@ def test_the_path_is_the_greedy_one() -> None:
     x_adv = jsma(stronger, x, y, ThreatModel(0, 3), draws=draws)  # an odd limit ends with a single component
     assert x_adv.flatten().tolist() == [1.0, 1.0, 1.0, 0.0]
     assert torch.equal(jsma(stronger, x, y, ThreatModel(0, 2), draws=draws), x)
+
+
+@pytest.mark.parametrize(("eps", "lead", "expected"), [(2, 7.5, [1.0, 1.0, 0.0, 0.0]), (1, 3.5, [0.0, 1.0, 0.0, 0.0])])
+def test_a_component_that_is_moved_again_counts_once(eps: int, lead: float, expected: list[float]) -> None:
+    model = Linear(torch.tensor([[-1.0, -2.0, 0.0, 0.0], [3.0, 2.0, 1.0, 0.0]]), torch.tensor([lead, 0.0]))
+    x, y, draws = torch.zeros(1, 1, 2, 2), torch.tensor([0]), Draws(0, torch.arange(1))
+    for theta in (1.0, 0.5, 0.25):
+        assert jsma(model, x, y, ThreatModel(0, eps), draws=draws, theta=theta).flatten().tolist() == expected
+
+
+@given(seeds(), st.integers(1, 12), st.sampled_from([0.3, -0.4, 0.07]))
+def test_small_moves_use_the_whole_limit_and_keep_it(seed: int, eps: int, theta: float) -> None:
+    """Where nothing can be reached, as many components as are allowed go to the edge, in as many moves as it takes."""
+    weight = torch.randn(2, 36, generator=torch.Generator().manual_seed(seed))
+    sure = Linear(weight, torch.tensor([1000.0, 0.0]))
+    x = torch.rand(1, 1, 6, 6, generator=torch.Generator().manual_seed(seed))
+    seen = Recording(sure)
+    jsma(seen, x, torch.tensor([0]), ThreatModel(0, eps), draws=Draws(0, torch.arange(1)), theta=theta)
+    changed = seen.last != x
+    assert int(changed.sum()) == eps
+    assert bool((seen.last[changed] == float(theta > 0)).all())
+
+
+class Recording(nn.Module):
+    """A network, and the last batch that it was asked about."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = x.detach().clone()
+        logits: Tensor = self.net(x)
+        return logits
 
 
 def test_darker_is_theta_below_zero() -> None:
