@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import itertools
 import marshal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from advbench.types import norm_of
+
+Function = TypeVar("Function", bound=Callable[..., object])
+_BY_POSITION = ("model", "x", "y", "threat")
 
 
 def code_of(function: Callable[..., object]) -> str:
@@ -33,6 +38,29 @@ def _without_file(function: Callable[..., object]) -> bytes:
     except OSError:
         # Version 2 of the format has no references, which depend on what else is in memory.
         return marshal.dumps(inspect.unwrap(function).__code__, 2)
+
+
+def check_called(function: Function) -> Function:
+    """The function itself. Raises TypeError if a run could not call it as it calls attacks and controls."""
+    signature = inspect.signature(function)
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    places = [
+        parameter
+        for parameter in signature.parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    first = [parameter.name for parameter in itertools.takewhile(lambda each: each.name != "draws", places)]
+    lacking = [] if inspect.Parameter.VAR_POSITIONAL in kinds else list(_BY_POSITION[len(first) :])
+    if "draws" not in signature.parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
+        lacking.append("draws")
+    never = [each.name for each in places[len(_BY_POSITION) :] if each.default is each.empty and each.name != "draws"]
+    if lacking or never:
+        wrong = f"lacks {', '.join(lacking)}" if lacking else f"would never be given {', '.join(never)}"
+        raise TypeError(
+            f"{function.__name__}{signature}: {wrong}; what is registered takes (model, x, y, threat, *, draws, ...): "
+            "four by position, draws by name, and behind the * what a matrix may set"
+        )
+    return function
 
 
 def check_annotated(name: str, parameters: Iterable[inspect.Parameter]) -> None:

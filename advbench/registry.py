@@ -16,7 +16,7 @@ from typing import Generic, Literal, TypeVar, get_args
 
 from advbench.names import nearest
 from advbench.plain_images import on_plain_images
-from advbench.registration import check_annotated, code_of, revisions_of
+from advbench.registration import check_annotated, check_called, code_of, revisions_of
 from advbench.types import ConfigError, norm_of
 
 Access = Literal["gradient", "scores", "decision", "none"]
@@ -261,13 +261,13 @@ def attack(
     info = AttackInfo(
         places, access, paper, minimum_norm, unbounded, nested, ratio, cost, structured, together, keeps_label, revised
     )
-    return lambda function: ATTACKS.register(info)(on_plain_images(function))
+    return lambda function: ATTACKS.register(info)(on_plain_images(check_called(function)))
 
 
 def control(*, norms: tuple[float, ...], paper: str = "") -> Callable[[Function], Function]:
     """Register a perturbation without information: same signature as an attack."""
     info = AttackInfo(tuple(map(norm_of, norms)), "none", paper)
-    return lambda function: CONTROLS.register(info)(on_plain_images(function))
+    return lambda function: CONTROLS.register(info)(on_plain_images(check_called(function)))
 
 
 def attribution(*, paper: str = "", complete: bool = False, needs: Needs = "") -> Callable[[Function], Function]:

@@ -7,7 +7,7 @@ import inspect
 import math
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -173,6 +173,49 @@ def test_the_real_tables_load_and_every_entry_says_what_it_is(table: Registry[ob
 def test_an_attack_with_another_access_than_there_is_is_refused() -> None:
     with pytest.raises(ValueError, match="access must be one of gradient, scores, decision, none, got 'grad'"):
         registry.attack(norms=("linf",), access="grad")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("signature", "missing"),
+    [
+        ("model, x, y, threat", "lacks draws"),
+        ("model, x, y, *, draws", "lacks threat"),
+        ("x, y", "lacks y, threat, draws"),
+        ("model, x, y, draws, threat", "lacks threat"),
+        ("model, x, y, *, threat, draws", "lacks threat"),
+        ("model, x, y, threat, steps, *, draws", "would never be given steps"),
+    ],
+)
+@pytest.mark.parametrize("register", [registry.attack(norms=(2,), access="none"), registry.control(norms=(2,))])
+def test_a_function_that_a_run_could_not_call_is_refused(
+    register: Callable[..., object], signature: str, missing: str
+) -> None:
+    names: dict[str, Callable[..., object]] = {}
+    exec(f"def wrong({signature}): ...", names)
+    with pytest.raises(TypeError) as refusal:
+        register(names["wrong"])
+    assert str(refusal.value).startswith(f"wrong({signature}): {missing}")
+    assert "(model, x, y, threat, *, draws, ...)" in str(refusal.value)
+    assert "wrong" not in ATTACKS
+    assert "wrong" not in CONTROLS
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "model, x, y, threat, *, draws, steps: int = 1",
+        "net, image, label, ball, draws, targeted=False",
+        "*args, **kwargs",
+        "model, x, y, threat, steps=3, *, draws, module: str",
+    ],
+)
+def test_what_a_run_can_call_is_registered(signature: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ATTACKS.load()
+    monkeypatch.setattr(ATTACKS, "_entries", dict(ATTACKS._entries))
+    names: dict[str, Callable[..., object]] = {}
+    exec(f"def right({signature}): ...", names)
+    registry.attack(norms=(2,), access="none")(names["right"])
+    assert "right" in ATTACKS
 
 
 @pytest.mark.parametrize("revision", [0, {1: 2}, {math.inf: 0}])
