@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,18 +28,33 @@ _ONE_PASS = Execution("cpu", micro_batch=1)
 def rehearse_attacks(jobs: Iterable[Job], file: Path) -> None:
     """Raise ConfigError, with the line in `file`, if an attack of `jobs` refuses its parameters.
 
-    A small network stands in for the model. What it refuses is tried on an untrained one of the job's own kind, as the
-    attack may name a module of it. Other exceptions are left to the cell: they need not come from the values. So are
+    A small network stands in for the model. What it refuses is tried on untrained ones of each job's own kind, as the
+    attack may name a module of them. Other exceptions are left to the cell: they need not come from the values. So are
     attacks of third parties, which may do anything when they are called.
     """
+    accepted: dict[str, bool] = {}  # by the small network: then no other is asked
     seen: set[str] = set()
     for job in jobs:
+        if not _is_ours(job.kind, job.attack.name, job.attack.params):
+            continue
+        place = f"{file}:{job.attack.line}: {job.attack.name}"
         mark = canonical_json(
             [job.kind, job.attack.name, job.attack.params, job.goal, str(job.threat.norm), job.budget]
         )
-        if mark not in seen and _is_ours(job.kind, job.attack.name, job.attack.params):
-            seen.add(mark)
-            _refuse(partial(_rehearse, job), f"{file}:{job.attack.line}: {job.attack.name}")
+        if mark not in accepted:
+            _refuse(partial(_check_substitutes, job), place)
+            accepted[mark] = _accepts(job)
+        own = canonical_json([mark, _networks(job)])
+        if not accepted[mark] and own not in seen:
+            seen.add(own)
+            _refuse(partial(_rehearse, job), place)
+
+
+def _networks(job: Job) -> Json:
+    """What decides of which modules the networks of the job are made."""
+    recipe, substitute = job.recipe, None if job.substitute is None else job.substitute.key
+    wrapper: list[Json] = [recipe.defense, recipe.defense_params] if recipe.stage == "inference" else []
+    return [recipe.content, list(recipe.shape), recipe.classes, wrapper, substitute]
 
 
 def _is_ours(kind: str, name: str, params: Mapping[str, Json]) -> bool:
@@ -67,15 +83,25 @@ def _refuse(act: Callable[[], object], place: str) -> None:
         return
 
 
-def _rehearse(job: Job) -> None:
+def _check_substitutes(job: Job) -> None:
     for recipe in members_of(job.substitute):
         if isinstance(recipe, SubstituteRecipe):
             check_settings(recipe.params)
+
+
+def _accepts(job: Job) -> bool:
+    """Does the job's attack work on the small network, as far as its values are concerned?"""
     small = _small(job.recipe.shape, job.recipe.classes)
     try:
-        _attack(job, small, None if job.substitute is None else small)
+        _refuse(lambda: _attack(job, small, None if job.substitute is None else small), "")
     except ConfigError:
-        _attack(job, untrained(job.recipe), None if job.substitute is None else untrained(job.substitute))
+        return False
+    return True
+
+
+def _rehearse(job: Job) -> None:
+    """On networks of the job's own kind."""
+    _attack(job, untrained(job.recipe), None if job.substitute is None else untrained(job.substitute))
 
 
 def _attack(job: Job, model: nn.Module, substitute: nn.Module | None) -> None:
@@ -94,7 +120,10 @@ def _attack(job: Job, model: nn.Module, substitute: nn.Module | None) -> None:
 
 
 def _small(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """A network of few weights for any image size, with a convolution and a kink."""
+    """A network of few weights for any image size, with a convolution and a kink.
+
+    Its modules have names that no other network's have: one that an attack names is never meant.
+    """
     with torch.random.fork_rng(devices=[]):
         layers = (nn.Conv2d(shape[0], 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes))
-    return nn.Sequential(*layers).eval()
+    return nn.Sequential(OrderedDict((f"rehearsed {i}", layer) for i, layer in enumerate(layers))).eval()

@@ -258,6 +258,17 @@ def test_a_substitute_that_does_not_fit_is_refused_too(tmp_path: Path) -> None:
         ("epochs: 3", "steps: 0", "m.yaml:5: adversarial: steps must be at least 1, got 0"),
         ("epochs: 3", "relative_step: 0", "m.yaml:5: adversarial: relative_step must be positive and finite, got 0.0"),
         ("[fgsm,", "[{bpda: {module: absent}},", "m.yaml:7: bpda: .*'absent'"),
+        ("[fgsm,", "[{bpda: {module: 7}},", "m.yaml:7: bpda: no module named '7' in Sequential"),  # linear has two
+        (
+            "[fgsm,",
+            "[{bpda: {module: 1}},",
+            "m.yaml:7: bpda: the stand-in for '1' gives .64,. per sample, the module .10",
+        ),
+        (
+            "via: fgsm",
+            "via: {bpda: {module: 1, via: fgsm}}",
+            "m.yaml:7: transfer: the stand-in for '1' gives .64,. per",
+        ),
         ("via: fgsm", "via: {bpda: {module: absent}}", "m.yaml:7: transfer: .*'absent'"),
         (
             "substitute: twin",
@@ -272,8 +283,18 @@ def test_values_that_a_method_refuses_are_found_in_the_plan(tmp_path: Path, old:
         plan_of(tmp_path / "m.yaml", GOLDEN_MATRIX.replace(old, new))
 
 
+def test_each_model_is_asked_for_a_module_of_its_own(tmp_path: Path) -> None:
+    """A ReLU of the one is the last layer of the other."""
+    text = GOLDEN_MATRIX.replace("[fgsm,", "[{bpda: {module: 1}},")
+    both = "[linear, {small_cnn: {width: 8}}]"
+    assert plan_of(tmp_path / "m.yaml", text.replace(both, "[{small_cnn: {width: 8}}]")).jobs
+    with pytest.raises(ConfigError, match=r"m.yaml:7: bpda: the stand-in for '1' gives \(64,\) per sample, the module"):
+        plan_of(tmp_path / "m.yaml", text.replace(both, "[{small_cnn: {width: 8}}, linear]"))
+
+
 @pytest.mark.parametrize(
-    "entry", ["{bpda: {module: net.stem}}", "{transfer: {substitute: twin, via: {bpda: {module: net.stem}}}}"]
+    "entry",
+    ["{bpda: {module: net.stage1}}", "{transfer: {substitute: twin, via: {bpda: {module: net.stage1}}}}"],
 )
 def test_a_module_of_the_model_itself_may_be_named(tmp_path: Path, entry: str) -> None:
     """The rehearsal's stand-in has no such module: the model of the cell is asked."""

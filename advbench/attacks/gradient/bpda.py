@@ -6,13 +6,14 @@ from collections.abc import Callable
 from math import inf, isfinite
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from advbench.attacks.arguments import positive
 from advbench.attacks.gradient.apgd import apgd
 from advbench.attacks.inner_attack import inner_attack
 from advbench.core.draws import Draws
-from advbench.core.stand_in import StandIn, hard_tanh_step, sigmoid_step, standing_in, straight_through
+from advbench.core.stand_in import StandIn, hard_tanh_step, network_behind, sigmoid_step, standing_in, straight_through
 from advbench.registry import attack
 from advbench.types import ConfigError, ThreatModel
 
@@ -38,7 +39,8 @@ def bpda(
     success is what it was; in the backward pass it is replaced by `stand_in`. identity: the gradient goes straight
     through. sigmoid: 1 / (1 + exp(-sharpness (z - threshold))). hard_tanh: straight through, but only where z is within
     1 / sharpness of `threshold`. The last two are for a module that is a step at `threshold`. Norms, radius and cost
-    are those of `via`. Raises ConfigError if no module has this name, sharpness <= 0, threshold is not finite, or `via`
+    are those of `via`. Raises ConfigError if no module has this name, its output has not as many components as its
+    input, sharpness <= 0, threshold is not finite, or `via`
     cannot have this norm or goal or attacks all samples together.
     """
     if not isfinite(threshold):
@@ -46,7 +48,18 @@ def bpda(
     surrogate = _STAND_INS[stand_in](threshold, positive("sharpness", sharpness))
     attack_with = inner_attack(via, threat, targeted=targeted)
     with standing_in(model, module, surrogate):
+        if not len(x):
+            _look_once(model, x)
         return attack_with(model, x, y, threat, draws=draws)
+
+
+def _look_once(model: nn.Module, x: Tensor) -> None:
+    """Send a blank image like those of x (0, C, H, W) to the stand-in, as none comes there by itself.
+
+    A plan asks on no images. Raises ConfigError if the stand-in does not fit its module.
+    """
+    with torch.enable_grad():
+        network_behind(model)(x.new_zeros((1, *x.shape[1:])).requires_grad_())
 
 
 _STAND_INS: dict[str, Callable[[float, float], StandIn]] = {
