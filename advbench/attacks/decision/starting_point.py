@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -25,7 +27,8 @@ def find_start(
     Random images: every component uniform in the box, in turn on grids of cells that grow from one pixel.
     corners: only corners of the box, for a search along rays; the first two are the one above and the one below all
     others, and a given start stands for the corner in its direction. relative: see `to_boundary`.
-    Raises ConfigError unless starts has the shape of x and lies in the box.
+    Warns (UserWarning) of starts that are no examples. Raises ConfigError unless starts has the shape of x and lies in
+    the box.
     """
     x, threat = inquiry.x, inquiry.threat
     rows = torch.arange(len(x), device=x.device)
@@ -35,7 +38,14 @@ def find_start(
             raise ConfigError(f"starts must be images {tuple(x.shape)} in the box, got {tuple(starts.shape)}")
         rows = rows[~inquiry.kept.reached]
         given = starts[rows].to(x)
-        inquiry.look(torch.where(given >= x[rows], threat.high, threat.low).to(x) if corners else given, rows)
+        given = torch.where(given >= x[rows], threat.high, threat.low).to(x) if corners else given
+        if missed := int((~inquiry.look(given, rows)).sum()):
+            which = "corners that the images in starts lie towards" if corners else "images in starts"
+            warnings.warn(
+                f"{missed} of the {len(rows)} {which} do not meet the goal: random ones are tried in their place",
+                UserWarning,
+                stacklevel=2,
+            )
     for turn in range(TRIES):
         rows = rows[~inquiry.kept.reached[rows]]
         if not len(rows):
