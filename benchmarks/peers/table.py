@@ -25,8 +25,8 @@ Where one run or 200 images left a doubt, more seeds or the first 1,000 images w
 median of 200 distances can lie in a gap: `fab` in l1 on mnist_lenet5_pgd_eps0.3 has 4.74 against 4.56 at 200, 4.48 with
 other rounding, and 4.87 against 4.96 at 1,000.
 
-A run of Auto-PGD is luck by a point, up or down. From the same starts (`python -m benchmarks.peers.same_start`: linf and
-l2, the first 200 images of the five nets, November 2026) our `apgd` and AutoAttack's own code differ in 3 of 3,636
+A run of Auto-PGD is luck by a point, up or down. From the same starts (`python -m benchmarks.peers.same_start`: linf
+and l2, the first 200 images of the five nets, November 2026) our `apgd` and AutoAttack's own code differ in 3 of 3,636
 verdicts (ce and dlr), our `apgd_t` and AutoAttack's in none of 1,818. In l1 ours spends no step on components that the
 box holds back, and differs.
 

@@ -68,7 +68,7 @@ VERSIONS = {"standard": standard, "plus": plus, "rand": rand}
     nested=True,
     ratio=1.02,
     cost=(8000, 1900),
-    revision={1: 2},
+    revision={1: 2, 2: 2},
 )
 def auto(
     model: nn.Module,

@@ -58,7 +58,7 @@ class Doubt(NamedTuple):
     nested=True,
     ratio=1.02,
     cost=(56600, 48800),
-    revision={1: 2},
+    revision={1: 2, 2: 2},
 )
 def cascade(
     model: nn.Module,

@@ -33,7 +33,9 @@ _SWELL = {1.0: 2.0, 2.0: 1.0}
 Share = Callable[[int], float]  # number of the candidate -> share of the image that its square covers
 
 
-@attack(norms=(1, 2, inf), access="scores", paper="arXiv:1912.00049", nested=True, cost=(5000, 0), revision={1: 2})
+@attack(
+    norms=(1, 2, inf), access="scores", paper="arXiv:1912.00049", nested=True, cost=(5000, 0), revision={1: 2, 2: 2}
+)
 def square(
     model: nn.Module,
     x: Tensor,
