@@ -108,9 +108,9 @@ $threats
 ## attacks and controls
 
 A registered name (`advbench list attacks`, [attacks.md](attacks.md)) with its parameters (`advbench show attack NAME`),
-and `goal`: $goals or a class index. An attack that works through another one
-takes that as `via`. One that learns a perturbation for all images (`universal`, `universal_patch`) learns on `images`,
-$learned as under `data` (default split: train), or on those attacked.
+and `goal`: $goals, or a class by number or name. An attack that works through another
+one takes that as `via`. One that learns a perturbation for all images (`universal`, `universal_patch`) learns on
+`images`, $learned as under `data` (default split: train), or on those attacked.
 
 `substitute` of the attacks by transfer: a model as under `models`, `twin`, `{labels: {model: ..., ...}}` (a model that
 learns from labels the victim answers), or `{ensemble: [...]}` of several of these.

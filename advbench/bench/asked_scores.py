@@ -56,8 +56,22 @@ def asked_scores(
     return asked or [_classes(best, names)]
 
 
-def class_number(text: str, names: Sequence[str]) -> int:
-    """The class that `text` is the number or the name of. Raises ConfigError if it is neither, or two have the name."""
+def numbered_classes(text: str, names: Sequence[str]) -> str:
+    """The target `text` with numbers for the classes that it names. Raises ConfigError for a name that is none.
+
+    Numbers stay as they are: the model, which may have other classes than `names`, says whether it has them.
+    """
+    try:
+        return _each_class(text, lambda kind, name: f"{kind}:{name if name.isdecimal() else class_number(name, names)}")
+    except ConfigError as error:
+        raise ConfigError(f"target {text!r}: {error}") from None
+
+
+def class_number(text: str, names: Sequence[str], *, also: Sequence[str] = ()) -> int:
+    """The class that `text` is the number or the name of. Raises ConfigError if it is neither, or two have the name.
+
+    also: other words that could stand here, for the near miss that the error tells.
+    """
     if re.fullmatch(r"-?\d+", text.strip()):
         number = int(text)
         if not 0 <= number < len(names):
@@ -69,7 +83,7 @@ def class_number(text: str, names: Sequence[str]) -> int:
         raise ConfigError(f"{len(found)} classes are named {text!r}: {', '.join(map(str, found))}; give the number")
     if not found:
         raise ConfigError(
-            f"no class {text!r}; {nearest(text, list(names))}A number from 0 .. {len(names) - 1} or a name"
+            f"no class {text!r}; {nearest(text, [*also, *names])}A number from 0 .. {len(names) - 1} or a name"
         )
     return found[0]
 

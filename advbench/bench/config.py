@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -18,6 +19,7 @@ from advbench.bench.model_entries import ModelChoice, read_models, read_substitu
 from advbench.bench.parameters import Special
 from advbench.bench.sections import each, integer, read_norm, read_radius, read_sections, table, word
 from advbench.bench.yaml_loader import Node, placing
+from advbench.datasets.load import classes_of
 from advbench.models.prepare import Precision
 from advbench.registry import ATTACKS, ATTRIBUTIONS, CONTROLS
 from advbench.types import Radius, ThreatModel, norm_name
@@ -80,8 +82,9 @@ def load_matrix(path: Path | str, *, allow_code: bool = False) -> Matrix:
     data = read_data(sections["data"])
     threats = _threats(sections["threats"])
     specials: dict[object, Special] = {nn.Module: lambda node: read_substitute(node, allow_code), Tensor: read_images}
-    attacks = read_attacks(sections.get("attacks"), ATTACKS, specials)
-    controls = read_attacks(sections.get("controls"), CONTROLS, specials)
+    classes = partial(classes_of, data.name, data.split, root=None if data.root is None else Path(data.root))
+    attacks = read_attacks(sections.get("attacks"), ATTACKS, specials, classes)
+    controls = read_attacks(sections.get("controls"), CONTROLS, specials, classes)
     models = read_models(sections["models"], allow_code)
     defenses = read_defenses(sections.get("defenses"), threats, root)
     return Matrix(
@@ -95,7 +98,7 @@ def load_matrix(path: Path | str, *, allow_code: bool = False) -> Matrix:
         attacks=attacks,
         controls=controls,
         explain=tuple(_explain(node) for node in each(sections.get("explain"))),
-        exclude=read_excludes(sections.get("exclude"), models, defenses, attacks, controls),
+        exclude=read_excludes(sections.get("exclude"), models, defenses, [*attacks, *controls], classes),
         precision=_one_of(sections.get("precision"), PRECISIONS),
         grid=_one_of(sections.get("grid"), GRIDS),
         budget=integer(sections, "budget", lowest=1) if "budget" in sections else None,

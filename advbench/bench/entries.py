@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import collections.abc
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+from advbench.bench.asked_scores import class_number
 from advbench.bench.belonging import check_kind, entry_of
 from advbench.bench.goals import GOALS
 from advbench.bench.jobs import Choice, Threat
@@ -60,46 +61,56 @@ def no_such(item: Node, kind: str, name: str, names: Sequence[str]) -> ConfigErr
     return ConfigError(f"{item.file}:{item.line}: {item.path}: no {kind} named {name!r}; {near.strip()}")
 
 
+Names = Callable[[], Sequence[str]]  # of the classes; asked for only where one is named
+
+
 def read_attacks(
-    node: Node | None, registry: Registry[AttackInfo], specials: Mapping[object, Special]
+    node: Node | None, registry: Registry[AttackInfo], specials: Mapping[object, Special], classes: Names
 ) -> tuple[Choice, ...]:
     """Every point of the entries at `node`, in order. specials: readers of parameters that are models or images."""
     every = {**specials, collections.abc.Callable: _callables}
-    return tuple(choice for item in each(node) for choice in _attack(item, registry, every))
+    return tuple(choice for item in each(node) for choice in _attack(item, registry, every, classes))
 
 
-def _attack(item: Node, registry: Registry[AttackInfo], specials: Mapping[object, Special]) -> list[Choice]:
+def _attack(
+    item: Node, registry: Registry[AttackInfo], specials: Mapping[object, Special], classes: Names | None
+) -> list[Choice]:
+    """classes: None for an attack inside another one, which has the outer one's goal."""
     name, fields, owner = named(item)
     with placing(replace(item, line=owner.line)):
         parameters = entry_of(registry, name).parameters()
-    takes_goal = "goal" in fields and "goal" not in parameters
-    goals = [_goal(value) for value in each(fields["goal"])] if takes_goal else ["untargeted"]
-    own = {key: value for key, value in fields.items() if not (takes_goal and key == "goal")}
-    allowed = {**parameters, "goal": _GOAL} if "goal" not in parameters else parameters
-    for key, value in own.items():
-        if key not in parameters:
-            raise unknown(value, owner, "parameter", key, list(allowed))
+    aims = classes is not None and "goal" not in parameters
+    allowed = [*parameters, "goal"] if aims else list(parameters)
+    for key, value in fields.items():
+        if key not in allowed:
+            raise unknown(value, owner, "parameter", key, allowed)
+    goals = ["untargeted"]
+    if classes is not None and aims and "goal" in fields:
+        goals = [read_goal(value, classes) for value in each(fields["goal"])]
+    own = {key: value for key, value in fields.items() if key in parameters}
     points = expand_parameters(own, parameters, owner, specials)
     return [Choice(name, point, item.line, goal) for goal in goals for point in points]
 
 
-_GOAL = inspect.Parameter("goal", inspect.Parameter.KEYWORD_ONLY, default="untargeted", annotation=str)
-
-
-def _goal(node: Node) -> str:
+def read_goal(node: Node, classes: Names) -> str:
+    """One of GOALS, or the number of the class that stands at `node` as a number or a name."""
     if isinstance(node.value, str) and node.value in GOALS:
         return node.value
     if isinstance(node.value, int) and not isinstance(node.value, bool) and node.value >= 0:
         return str(node.value)
-    near = nearest(node.text, list(GOALS)).strip()
-    raise node.error(f"must be {', '.join(GOALS)} or a class index, got {node.kind}" + (f"; {near}" if near else ""))
+    if not isinstance(node.value, str):
+        raise node.error(f"must be {', '.join(GOALS)} or a class, got {node.kind}")
+    try:
+        return str(class_number(node.value, classes(), also=GOALS))
+    except ConfigError as error:
+        raise node.error(f"must be {', '.join(GOALS)} or a class: {error}") from None
 
 
 def _callables(item: Node) -> list[Json]:
     """An attack as a parameter of another one: {name, params}, resolved when the cell runs."""
     return [
         {"name": choice.name, "params": choice.params}
-        for choice in _attack(item, ATTACKS, {collections.abc.Callable: _callables})
+        for choice in _attack(item, ATTACKS, {collections.abc.Callable: _callables}, None)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from advbench.bench.entries import DefenseChoice
+from advbench.bench.entries import DefenseChoice, Names, read_goal
 from advbench.bench.goals import GOALS
 from advbench.bench.jobs import Choice
 from advbench.bench.model_entries import ModelChoice
@@ -41,26 +41,28 @@ def read_excludes(
     node: Node | None,
     models: Sequence[ModelChoice],
     defenses: Sequence[DefenseChoice],
-    attacks: Sequence[Choice],
-    controls: Sequence[Choice],
+    methods: Sequence[Choice],
+    classes: Names,
 ) -> tuple[Exclude, ...]:
-    """The rules at `node`. Raises ConfigError on names and parameters that nothing in the matrix has."""
-    methods = [*attacks, *controls]
+    """The rules at `node`. Raises ConfigError on names and parameters that nothing in the matrix has.
+
+    methods: its attacks and controls.
+    """
     present = {
         "attack": {choice.name for choice in methods},
         "model": {choice.label for choice in models},
         "defense": {choice.name for choice in defenses},
         "goal": {choice.goal for choice in methods} | set(GOALS),
     }
-    return tuple(_exclude(item, present, methods) for item in each(node))
+    return tuple(_exclude(item, present, methods, classes) for item in each(node))
 
 
-def _exclude(item: Node, present: Mapping[str, set[str]], methods: Sequence[Choice]) -> Exclude:
+def _exclude(item: Node, present: Mapping[str, set[str]], methods: Sequence[Choice], classes: Names) -> Exclude:
     if not isinstance(item.value, Mapping):
         raise item.error(f"must be a table such as {{attack: pgd, because: too slow}}, got {item.kind}")
     fields = dict(item.value)
     because = fields.pop("because", None)
-    names = {key: _names(fields.pop(key), present.get(key, set())) for key in NAMES if key in fields}
+    names = {key: _names(fields.pop(key), present.get(key, set()), classes) for key in NAMES if key in fields}
     candidates = [choice for choice in methods if choice.name in names.get("attack", (choice.name,))]
     params = {key: _values(key, value, item, candidates) for key, value in fields.items()}
     if because is None:
@@ -70,14 +72,17 @@ def _exclude(item: Node, present: Mapping[str, set[str]], methods: Sequence[Choi
     return Exclude(names, params, word(because), f"{item.file}:{item.line}: {item.path}")
 
 
-def _names(node: Node, present: set[str]) -> tuple[str, ...]:
+def _names(node: Node, present: set[str], classes: Names) -> tuple[str, ...]:
     if node.path.endswith(".norm"):
         return tuple(norm_name(read_norm(value)) for value in each(node))
+    found = []
     for value in each(node):
-        if value.text not in present:
-            near = nearest(value.text, sorted(present)) or f"it has: {', '.join(sorted(present))}"
+        name = read_goal(value, classes) if node.path.endswith(".goal") else value.text
+        if name not in present:
+            near = nearest(name, sorted(present)) or f"it has: {', '.join(sorted(present))}"
             raise value.error(f"= {value.text!r} is not in this matrix; {near.strip()}")
-    return tuple(value.text for value in each(node))
+        found.append(name)
+    return tuple(found)
 
 
 def _values(key: str, node: Node, owner: Node, candidates: Sequence[Choice]) -> tuple[Json, ...]:

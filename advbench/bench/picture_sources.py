@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from advbench.bench.asked_scores import numbered_classes
 from advbench.bench.picturing import Materials
+from advbench.datasets.class_names import class_names
 from advbench.datasets.images import SUFFIXES, read_image
 from advbench.datasets.load import load_dataset
 from advbench.models.load import comes_trained, load_model
@@ -21,7 +23,7 @@ from advbench.synthesis.feed_forward.networks import network_of
 from advbench.types import ConfigError, Json
 
 LONGEST = 512  # pixels of a picture's longer side, if nobody says another size
-_IMAGENET = ((3, 224, 224), 1000)
+_IMAGENET = (3, 224, 224)
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,10 @@ class Source:
 
 def materials_of(source: Source, device: torch.device) -> Materials:
     """Read and load what the source names. Raises ConfigError for what cannot be read, and for untrained networks."""
-    shape, classes = _IMAGENET
+    shape, classes = _IMAGENET, class_names("imagenet")
     if source.dataset is not None:
         data = load_dataset(source.dataset)
-        shape, classes = data.shape, len(data.classes)
+        shape, classes = data.shape, data.classes
     channels = shape[0]
     model = None
     if source.model is not None:
@@ -60,7 +62,7 @@ def materials_of(source: Source, device: torch.device) -> Materials:
         model = load_model(
             source.model,
             shape=shape,
-            classes=classes,
+            classes=len(classes),
             weights=source.weights,
             allow_code=source.allow_code,
             params=source.model_params,
@@ -78,7 +80,8 @@ def materials_of(source: Source, device: torch.device) -> Materials:
         if source.folder
         else None,
         network=None if source.network is None else read_network(source.network).to(device),
-        target=source.target,
+        target=None if source.target is None else numbered_classes(source.target, classes),
+        classes=classes,
         shape=wanted or (shape if source.dataset is not None and not source.only_made else None),
     )
 

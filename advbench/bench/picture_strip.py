@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from advbench.bench.asked_scores import numbered_classes
 from advbench.bench.picture_run import Asked, Preview, make_picture, progress
 from advbench.bench.picture_sources import read_pictures
 from advbench.bench.picturing import Materials, arguments_of
@@ -98,7 +99,7 @@ def run_strip(
 def _with(materials: Materials, key: str, value: str) -> Materials:
     """The materials, which hold the first value, with another. Raises ConfigError for a file that cannot be read."""
     if key == "target":
-        return replace(materials, target=value)
+        return replace(materials, target=numbered_classes(value, materials.classes))
     before = materials.image if key == "image" else next(iter(materials.styles), None)
     assert before is not None, f"the first {key} is among the materials"
     size = (before.shape[2], before.shape[3]) if key == "image" else None

@@ -23,7 +23,10 @@ from advbench.types import ConfigError, Json
 
 @dataclass(frozen=True, eq=False)
 class Materials:
-    """What a picture may be made of; what was not given is None or empty. shape: (C, H, W) of the picture."""
+    """What a picture may be made of; what was not given is None or empty. shape: (C, H, W) of the picture.
+
+    classes: names of the model's.
+    """
 
     model: nn.Module | None = None
     image: Tensor | None = None  # (B, C, H, W)
@@ -32,6 +35,7 @@ class Materials:
     images: Tensor | None = None  # many, (N, C, H, W)
     network: nn.Module | None = None
     target: str | None = None
+    classes: tuple[str, ...] = ()
     shape: tuple[int, int, int] | None = None
 
 

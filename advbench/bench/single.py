@@ -20,8 +20,7 @@ from advbench.bench.recipes import obtain
 from advbench.bench.runner import Tally, run
 from advbench.bench.yaml_loader import load_yaml, parse_yaml
 from advbench.core.devices import choose_device
-from advbench.datasets.class_names import class_names
-from advbench.datasets.load import load_dataset, read_as
+from advbench.datasets.load import classes_of, load_dataset, read_as
 from advbench.models.load import comes_trained
 from advbench.models.predict import predict
 from advbench.registry import CONTROLS, DATASETS, attack_or_control
@@ -154,11 +153,8 @@ def _matrix(single: Single, data: Mapping[str, Json]) -> dict[str, Json]:
 
 def _read(image: Path, dataset: str) -> Picture:
     """Where shape and class names are known from the dataset's name alone, no file of it is needed."""
-    shape = DATASETS[dataset.partition(":")[0]].info.shape
-    if shape is not None:
-        return Picture(read_as(image, dataset, shape)[None], class_names(dataset))
-    data = load_dataset(dataset)
-    return Picture(read_as(image, dataset, data.shape)[None], data.classes)
+    shape = DATASETS[dataset.partition(":")[0]].info.shape or load_dataset(dataset).shape
+    return Picture(read_as(image, dataset, shape)[None], classes_of(dataset))
 
 
 def _write_image(file: Path, picture: Picture, label: int) -> None:

@@ -54,7 +54,8 @@ def attack(
 ) -> None:
     """Attack one model with NAME, print what came of it and draw x, x_adv and ten times their difference.
 
-    Everything lands in the folder --out: the stored cell, the matrix file that repeats it, and grid.png.
+    Everything lands in the folder --out: the stored cell, the matrix file that repeats it, and grid.png. A class as the
+    --goal is a number or a name.
     """
     from advbench.bench.export import export
     from advbench.bench.grid import write_grid

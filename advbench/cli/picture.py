@@ -27,7 +27,7 @@ Networks that suit: texture, style, arf      VGG-19 (their default), then Squeez
                     plug_in_inversion        ResNet, vision transformers, MLPs
                     efros_leung, wei_levoy   need none
 
-Example: advbench picture visualize --model torchvision:squeezenet1_1@IMAGENET1K_V1 --target class:340 --out zebra.png
+Example: advbench picture visualize --model torchvision:squeezenet1_1@IMAGENET1K_V1 --target class:zebra --out zebra.png
 """
 
 
@@ -48,7 +48,7 @@ class _Remembering(click.Command):
 @click.option("--weights", type=FILE, help="A file, such as `train` writes.")
 @click.option("--model-param", "model_params", multiple=True, metavar="KEY=VALUE", help="Of the model; repeatable.")
 @click.option("--dataset", help="The data whose classes and image size the model has.  [default: ImageNet]")
-@click.option("--target", help='What to look for: "class:340", LAYER, LAYER:CHANNEL@centre, sums.')
+@click.option("--target", help='What to look for: "class:zebra", LAYER, LAYER:CHANNEL@centre, sums.')
 @click.option("--image", "pictures", multiple=True, type=FILE, help="The picture to start from; repeatable for frames.")
 @click.option("--style", "styles", multiple=True, type=FILE, help="A style image; repeatable.")
 @click.option("--guide", type=FILE, help="A picture whose features are looked for.")

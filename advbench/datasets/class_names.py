@@ -32,6 +32,8 @@ _NAMES = {
     "cifar100": _CIFAR100,
 }
 
+NAMED = (*_NAMES, "imagenet")  # datasets whose names are known here
+
 
 def class_names(dataset: str) -> tuple[str, ...]:
     """The names, label 0 first. Raises ConfigError for a dataset whose names are not known here."""
@@ -40,8 +42,7 @@ def class_names(dataset: str) -> tuple[str, ...]:
 
         return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
     if dataset not in _NAMES:
-        known = [*_NAMES, "imagenet"]
-        raise ConfigError(f"no class names for {dataset!r}; {nearest(dataset, known)}Known: {', '.join(known)}")
+        raise ConfigError(f"no class names for {dataset!r}; {nearest(dataset, [*NAMED])}Known: {', '.join(NAMED)}")
     return _NAMES[dataset]
 
 

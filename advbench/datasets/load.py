@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from advbench.core.call_checks import check_count, check_seed, check_value
+from advbench.datasets.class_names import NAMED, class_names
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images import read_image
 from advbench.datasets.select import Choose, select
@@ -43,6 +44,11 @@ def load_dataset(
     if not isinstance(made, Dataset):
         raise TypeError(f"the reader {name} returned {type(made).__name__}, not a Dataset")
     return made
+
+
+def classes_of(spec: str, split: str = "test", *, root: Path | None = None) -> tuple[str, ...]:
+    """The names of a dataset's classes, label 0 first; of a well-known one they are known without its files."""
+    return class_names(spec) if spec in NAMED else load_dataset(spec, split, root=root).classes
 
 
 def load_samples(

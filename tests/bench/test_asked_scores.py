@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advbench.bench.asked_scores import Asked, asked_scores, class_number
+from advbench.bench.asked_scores import Asked, asked_scores, class_number, numbered_classes
 from advbench.core.targets import Target
 from advbench.types import ConfigError
 
@@ -40,6 +40,13 @@ def test_names_that_are_none_or_two() -> None:
         class_number("taby", NAMES)
     with pytest.raises(ConfigError, match=r"2 classes are named 'crane': 3, 4"):
         class_number("crane", NAMES)
+
+
+def test_names_in_a_target_become_numbers_and_all_else_stays() -> None:
+    text = "class:tabby - 0.5 * prob:can_opener + features.12:17@6,6 - layer4 + log_prob:7000"
+    assert numbered_classes(text, NAMES) == "class:0 - 0.5 * prob:5 + features.12:17@6,6 - layer4 + log_prob:7000"
+    with pytest.raises(ConfigError, match="no class 'taby'; did you mean 'tabby'"):
+        numbered_classes("class:taby", NAMES)
 
 
 def test_without_a_wish_it_is_what_the_net_sees() -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +75,21 @@ def test_every_key_of_a_matrix_arrives(document: Document, write: Write) -> None
     ] * 2
     assert matrix.explain == ("saliency",)
     assert matrix.exclude[0].because == "linear models need no more"
+
+
+def test_a_class_goes_by_its_name_wherever_its_number_does(tmp_path: Path) -> None:
+    text = SMALL.replace("digits", "{name: cifar10}").replace("[fgsm]", "[{pgd: {goal: [frog, Horse, 3, '4', next]}}]")
+    matrix = load_text(tmp_path, f"{text}exclude: [{{goal: [frog, 3], because: they are left out}}]\n")
+    assert [choice.goal for choice in matrix.attacks] == ["6", "7", "3", "4", "next"]
+    assert matrix.exclude[0].names == {"goal": ("6", "3")}
+    with pytest.raises(ConfigError, match=r"m\.yaml:5: .*goal\[0\] must be .*no class 'frogg'; did you mean 'frog'"):
+        load_text(tmp_path, text.replace("frog", "frogg"))
+
+
+def test_names_of_classes_in_a_file_of_ones_own(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", images=np.zeros((2, 8, 8)), labels=np.arange(2), classes=np.array(["hen", "no"]))
+    text = SMALL.replace("digits", "'npz:own.npz'").replace("[fgsm]", "[{pgd: {goal: no}}]")
+    assert [choice.goal for choice in load_text(tmp_path, text).attacks] == ["1"]
 
 
 def test_the_smallest_matrix_has_defaults(tmp_path: Path) -> None:
@@ -210,6 +226,9 @@ def test_whatever_is_written_either_loads_or_is_refused_in_one_line(
         ),
         ("[fgsm]", "[{pgd: 3}]", "m.yaml:5: attacks[0].pgd must be a table of parameters, got '3'"),
         ("[fgsm]", "[{pgd: {goal: nexxt}}]", "m.yaml:5: attacks[0].pgd.goal must be"),
+        ("[fgsm]", "[{pgd: {goal: nexxt}}]", "did you mean 'next'?"),
+        ("[fgsm]", "[{pgd: {goal: [[3]]}}]", "m.yaml:5: attacks[0].pgd.goal[0] must be"),
+        ("[fgsm]", "[{transfer: {substitute: twin, via: {pgd: {goal: next}}}}]", "pgd has no parameter 'goal'"),
         ("[fgsm]", "[{transfer: {via: fgsm}}]", "m.yaml:5: attacks[0].transfer needs the parameter 'substitute'"),
         ("[fgsm]", "[{transfer: {substitute: twinn}}]", "no substitute named 'twinn'; did you mean 'twin'?"),
         ("[fgsm]", "[{transfer: {substitute: {labels: {}}}}]", "needs the parameter 'model'"),

@@ -102,6 +102,22 @@ def test_only_the_file_is_enlarged_and_only_if_it_may_be(tmp_path: Path, net: li
         assert np.array_equal(np.asarray(large)[8::16, 268::16], np.asarray(true)[:, 20:])
 
 
+def test_a_class_may_be_named(tmp_path: Path, net: list[str]) -> None:
+    """In a target and in a strip of targets; without a dataset the names are ImageNet's."""
+    names = np.array(["hen", "old owl", "crab", "eel"])
+    np.savez(tmp_path / "named.npz", images=np.zeros((8, 16, 16, 3)), labels=np.arange(8) % 4, classes=names)
+    words = ["visualize", *net[:2], "--dataset", f"npz:{tmp_path / 'named.npz'}", "--size", "16", "--param", "steps=2"]
+    for target, file in (("class:old owl - 0.5 * prob:eel", "name.png"), ("class:1 - 0.5 * prob:3", "number.png")):
+        assert picture(*words, "--target", target, "--out", tmp_path / file)[0] == 0
+    with Image.open(tmp_path / "name.png") as name, Image.open(tmp_path / "number.png") as number:
+        assert np.array_equal(np.asarray(name), np.asarray(number))
+    assert picture(*words, "--vary", "target=class:hen,class:eel", "--out", tmp_path / "strip.png")[0] == 0
+    code, output = picture(*words, "--target", "class:hem", "--out", tmp_path / "no.png")
+    assert code == 2
+    assert output == "target 'class:hem': no class 'hem'; did you mean 'hen'? A number from 0 .. 3 or a name"
+    assert materials_of(Source(target="class:zebra"), torch.device("cpu")).target == "class:340"
+
+
 def test_frames_become_a_film(tmp_path: Path, net: list[str]) -> None:
     out = tmp_path / "zoom.gif"
     words = ["--param", "frames=3", "--param", "steps=1", "--param", "octaves=1"]

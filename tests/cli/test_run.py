@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from advbench.cli import main
 from advbench.datasets.load import read_as
-from advbench.store import read_json, read_table
+from advbench.store import read_json, read_table, write_tensors
 from tests.bench.tiny_matrix import plugin, write_matrix
 
 Command = Callable[..., int]
@@ -186,6 +187,21 @@ def test_attack_takes_a_class_as_its_goal(
     asked = attack_arguments(tmp_path, "--eps", "0.1", "--samples", "10", "--goal", "3")
     assert advbench("attack", "fgsm", *asked) == 0
     assert "| fgsm | 3 | linf |" in capsys.readouterr().out
+
+
+def test_attack_takes_the_name_of_a_class_as_its_goal(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a picture's dataset, whose files are not needed for it."""
+    Image.fromarray(np.full((40, 30, 3), 128, dtype=np.uint8)).save(tmp_path / "grey.png")
+    (tmp_path / "net.json").write_text('[{"name": "net", "layers": [["flatten"], ["linear", 3072, 10]]}]')
+    more = ["--model", f"sequential:{tmp_path / 'net.json'}#net", "--dataset", "cifar10", "--norm", "2", "--eps", "2"]
+    more += ["--weights", str(tmp_path / "net.safetensors"), "--image", str(tmp_path / "grey.png")]
+    write_tensors(tmp_path / "net.safetensors", {"1.weight": torch.zeros(10, 3072), "1.bias": torch.zeros(10)})
+    assert advbench("attack", "fgsm", *more, "--goal", "frog", "--out", tmp_path / "out") == 0
+    assert "| fgsm | 6 | l2 |" in capsys.readouterr().out
+    assert advbench("attack", "fgsm", *more, "--goal", "frogg", "--out", tmp_path / "other") == 2
+    assert "no class 'frogg'; did you mean 'frog'?" in capsys.readouterr().err
 
 
 def test_attack_takes_a_picture_and_leaves_its_class(advbench: Command, tmp_path: Path) -> None:
