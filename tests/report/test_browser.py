@@ -86,6 +86,21 @@ def test_hostile_names_appear_as_text(visit: object) -> None:
     assert page.locator("script").count() == 1
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_names_are_whole_in_headings_and_told_in_full_where_tables_cut_them(visit: object, width: int) -> None:
+    page = visit(viewport={"width": width, "height": 800})
+    edges = """names => names.map(name => {
+        const text = document.createRange(); text.selectNodeContents(name);
+        const box = name.parentElement.closest("figcaption, summary").getBoundingClientRect();
+        return [text.getBoundingClientRect().right - box.right, text.getBoundingClientRect().bottom - box.bottom];
+    })"""
+    beyond = page.locator("figcaption .name, .gallery > summary .name").evaluate_all(edges)
+    assert len(beyond) > 4
+    assert max(max(pair) for pair in beyond) <= 1
+    cut = "names => names.filter(name => name.scrollWidth > name.clientWidth + 1 && !name.title).length"
+    assert page.locator("table .name").evaluate_all(cut) == 0
+
+
 def column(page: sync_api.Page) -> list[float]:
     cells = page.locator(".leaders tbody td:nth-child(3)")
     return [float(cell.get_attribute("data-value") or "nan") for cell in cells.all()]
