@@ -1,4 +1,4 @@
-"""RISE: the mean score of the randomly masked images in which a pixel shows. Petsiuk et al. 2018, arXiv:1806.07421."""
+"""RISE: how the score of randomly masked images differs where a pixel shows. Petsiuk et al. 2018, arXiv:1806.07421."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ def rise(
     shown: float = 0.5,
     baseline: float | str = 0.5,
 ) -> Tensor:
-    """Map (B, 1, H, W) in units of the score: mean over the masks of the score, weighted by how much a pixel shows.
+    """Map (B, 1, H, W) in units of the score: its mean over the masks that show a pixel, less its mean over all masks.
+
+    A mask counts by how much of the pixel it shows. Equation 6 has no second mean, a constant that no ranking sees;
+    with it a pixel that changes nothing has 0, where it would have the score of half an image.
 
     A mask is a grid x grid lattice of 0 and 1 (1 with probability `shown`), enlarged bilinearly by one cell more than
     the image and cut out at a random shift. The weighted sum is divided by the sum of the weights instead of by its
-    expectation (equation 6): the same in the limit, but a constant score gives a constant map and noise that grows with
-    the size of the score falls away. Positive everywhere for a probability: what counts is the difference in the map.
+    expectation: the same in the limit, but a constant score gives no evidence and noise that grows with the size of the
+    score falls away.
     masks: 4000 as in the paper for VGG-16 (section 4.1), each one forward pass. grid: cells per side. baseline: what
     hides: a number in input units (0.5: grey, near the mean colour that the paper's networks see as zero), "mean" or
     "blur". Masks come from `draws` (seed 0, samples 0 .. B - 1). Raises ConfigError for parameters out of range.
@@ -43,6 +46,7 @@ def rise(
     check_blank(baseline, "rise")
     draws = Draws(0, all_rows(x)) if draws is None else draws
     total, weight = (x.new_zeros(len(x), *x.shape[2:], dtype=torch.float64) for _ in range(2))
+    level = x.new_zeros(len(x), dtype=torch.float64)
     with frozen(model):
         target, image = as_target(y), x.detach()
         cover = blank(x, baseline, max(x.shape[2:]) / grid)
@@ -57,7 +61,8 @@ def rise(
                 score = found.double().reshape(len(turn), len(x)).T  # (B, n)
                 total += torch.einsum("bn,bnhw->bhw", score, mask.double())
                 weight += mask.double().sum(1)
-    heat = torch.where(weight > 0, total / torch.where(weight > 0, weight, 1.0), 0.0)
+                level += score.sum(1) / masks
+    heat = torch.where(weight > 0, total / torch.where(weight > 0, weight, 1.0) - level[:, None, None], 0.0)
     return heat[:, None].to(x.dtype)
 
 

@@ -55,17 +55,17 @@ def test_it_is_the_weighted_mean_over_the_masks() -> None:
     for i in range(2):
         mixed = mask[i, :, None] * x[i] + (1 - mask[i, :, None]) * 0.5
         score = model(mixed)[:, int(y[i])]
-        expected = torch.einsum("n,nhw->hw", score, mask[i]) / mask[i].sum(0)
+        expected = torch.einsum("n,nhw->hw", score, mask[i]) / mask[i].sum(0) - score.mean()
         for size in (None, 3):
             with in_pieces(size):
                 heat = rise(model, x, y, draws=draws, masks=20, grid=3, shown=0.4)
             assert torch.allclose(heat[i, 0], expected, atol=1e-10)
 
 
-def test_a_score_that_looks_nowhere_gives_a_flat_map() -> None:
+def test_a_score_that_looks_nowhere_gives_no_evidence() -> None:
     x = torch.rand(2, 1, 6, 6)
     flat = of_output(lambda output: torch.full((len(output),), 3.0))
-    assert torch.allclose(rise(nn.Flatten(), x, flat, masks=30), torch.full((2, 1, 6, 6), 3.0), atol=1e-5)
+    assert torch.allclose(rise(nn.Flatten(), x, flat, masks=30), torch.zeros(2, 1, 6, 6), atol=1e-5)
 
 
 def test_it_points_at_the_planted_square() -> None:
@@ -74,8 +74,17 @@ def test_it_points_at_the_planted_square() -> None:
     row, column = divmod(int(heat.argmax()), 16)
     assert row in range(4, 8)
     assert column in range(8, 12)
-    # Far away a pixel says nothing: the mean of a mask that shows half.
-    assert float(heat[12:, :4].mean()) == pytest.approx(0.5, abs=0.06)
+    # Far away a pixel says nothing.
+    assert float(heat[12:, :4].mean()) == pytest.approx(0.0, abs=0.06)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.floats(-100.0, 100.0))
+def test_what_the_score_has_without_any_pixel_is_no_evidence(more: float) -> None:
+    x = torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(0)).double()
+    plain, raised = (of_output(lambda out, m=m: out[:, 7] + m) for m in (0.0, more))
+    maps = [rise(nn.Flatten(), x, score, masks=50) for score in (plain, raised)]
+    assert torch.allclose(*maps, atol=1e-10)
 
 
 def test_more_masks_begin_with_the_same_ones() -> None:
