@@ -9,8 +9,8 @@ from advbench.attributions.class_maps import drawn
 from advbench.core.attention import over_all_tokens, read_by_class_token, recording_attention
 from advbench.core.draws import Draws
 from advbench.core.gradients import attending, frozen
+from advbench.core.map_reader import reading_maps
 from advbench.core.scoring import row_pieces, score_with_graph
-from advbench.core.spatial import reading_maps
 from advbench.core.targets import Explained, Target, as_target
 from advbench.registry import attribution
 
@@ -32,9 +32,8 @@ def attention_gradient(model: nn.Module, x: Tensor, y: Explained, *, draws: Draw
 
 
 def _relevance(model: nn.Module, z: Tensor, target: Target, rows: Tensor) -> Tensor:
-    image = (z.shape[2], z.shape[3])
     with torch.enable_grad(), attending(rows):
-        with reading_maps(model, image) as reader, recording_attention() as recorded:
+        with reading_maps(model) as reader, recording_attention() as recorded:
             score = score_with_graph(model, z, target, rows)
         weights = over_all_tokens(recorded, len(z), model)
         if score.requires_grad:

@@ -9,8 +9,8 @@ from advbench.attributions.class_maps import drawn
 from advbench.core.attention import over_all_tokens, read_by_class_token, recording_attention
 from advbench.core.draws import Draws
 from advbench.core.gradients import attending, frozen
+from advbench.core.map_reader import reading_maps
 from advbench.core.scoring import row_pieces
-from advbench.core.spatial import reading_maps
 from advbench.core.targets import Explained
 from advbench.registry import attribution
 
@@ -31,8 +31,7 @@ def attention_rollout(model: nn.Module, x: Tensor, y: Explained, *, draws: Draws
 
 
 def _rollout(model: nn.Module, z: Tensor, rows: Tensor) -> Tensor:
-    image = (z.shape[2], z.shape[3])
-    with attending(rows), reading_maps(model, image) as reader, recording_attention() as weights:
+    with attending(rows), reading_maps(model) as reader, recording_attention() as weights:
         model(z)
     shares = [each.mean(1) for each in over_all_tokens(weights, len(z), model)]  # (A, T, T) each
     around = torch.eye(shares[0].shape[1], device=z.device, dtype=z.dtype)

@@ -1,4 +1,7 @@
-"""Reading inside a network: its layers by name, and what they put out, with the graph attached."""
+"""Reading inside a network: its layers by name, and what they put out, with the graph attached.
+
+Maps have their channels second, (B, C, h, w), also those of layers that put them out last, as Swin's do.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from contextlib import contextmanager, suppress
 import torch
 from torch import Tensor, nn
 
+from advbench.core.map_reader import MapReader, reading_maps
 from advbench.names import nearest
 from advbench.types import ConfigError
 
@@ -113,18 +117,24 @@ def _hooked(
     """
     modules = {layer: module_named(model, layer) for layer in layers}
 
-    def hook_for(layer: str) -> Callable[[nn.Module, object, object], Tensor]:
+    def hook_for(layer: str, reader: MapReader) -> Callable[[nn.Module, object, object], Tensor]:
         def hook(module: nn.Module, inputs: object, output: object) -> Tensor:
             if not isinstance(output, Tensor):
                 raise ConfigError(f"layer {layer!r} puts out a {type(output).__name__}, not a tensor: name another one")
-            keep(layer, output)
-            return output.clone() if layer in copied else output
+            kept = reader.channels_first(output)
+            keep(layer, kept)
+            # What goes on comes from what is kept, so that gradients flow back to it.
+            onwards = output if kept is output else kept.movedim(1, -1)
+            return onwards.clone() if layer in copied else onwards
 
         return hook
 
-    handles = [module.register_forward_hook(hook_for(layer)) for layer, module in modules.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    handles = []
+    with reading_maps(model) as reader:
+        try:
+            for layer, module in modules.items():
+                handles.append(module.register_forward_hook(hook_for(layer, reader)))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from advbench.core.spatial import MapReader
+from advbench.core.map_reader import MapReader
 from advbench.types import ConfigError
 
 

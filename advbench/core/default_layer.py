@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from advbench.core.activations import record
 from advbench.core.gradients import frozen
-from advbench.core.spatial import Layout, reading_maps
+from advbench.core.map_reader import Layout, reading_maps
 from advbench.core.targets import Reading, Target
 from advbench.types import ConfigError
 
@@ -57,7 +57,7 @@ class _Layer(NamedTuple):
 def _probe(model: nn.Module, z: Tensor, target: Target) -> tuple[Tensor, Tensor, dict[str, _Layer]]:
     """The model's output for z, a score, and the layers with maps in the order in which they were done."""
     rows = torch.zeros(1, dtype=torch.int64, device=z.device)
-    with record(model, target.layers) as recorded, _watching(model, (z.shape[2], z.shape[3])) as layers:
+    with record(model, target.layers) as recorded, _watching(model) as layers:
         output: Tensor = model(z)
     if target.layers:
         return output, target.read(Reading(output, recorded, rows)).sum(), layers
@@ -68,10 +68,10 @@ def _probe(model: nn.Module, z: Tensor, target: Target) -> tuple[Tensor, Tensor,
 
 
 @contextmanager
-def _watching(model: nn.Module, image: tuple[int, int]) -> Iterator[dict[str, _Layer]]:
+def _watching(model: nn.Module) -> Iterator[dict[str, _Layer]]:
     """Inside, a forward pass fills the yielded dict with the layers that put out maps, once one has learned weights."""
     layers: dict[str, _Layer] = {}
-    with reading_maps(model, image) as reader:
+    with reading_maps(model) as reader:
 
         def watch(name: str) -> object:
             def hook(module: nn.Module, inputs: object, output: object) -> None:

@@ -9,30 +9,33 @@ from torch import Tensor, nn
 
 from advbench.core.activations import check_reached
 from advbench.core.gradients import frozen
+from advbench.core.map_reader import MapReader, reading_maps
 
 
 def finishing_order(model: nn.Module, x: Tensor) -> dict[str, tuple[int, ...]]:
     """Name -> shape of the output for x (B, C, H, W), of each module that returns a tensor; a module after its parts.
 
-    One used several times stands where it was used last.
+    One used several times stands where it was used last. Maps have the shape (B, k, h, w), also of layers whose
+    channels come last.
     """
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def watch(name: str) -> Callable[[nn.Module, object, object], None]:
+    def watch(name: str, reader: MapReader) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
             if isinstance(output, Tensor):
                 shapes.pop(name, None)
-                shapes[name] = tuple(output.shape)
+                shapes[name] = tuple(reader.channels_first(output).shape)
 
         return hook
 
-    handles = [module.register_forward_hook(watch(name)) for name, module in model.named_modules() if name]
-    try:
-        with torch.no_grad(), frozen(model):
-            model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with reading_maps(model) as reader:
+        handles = [module.register_forward_hook(watch(name, reader)) for name, module in model.named_modules() if name]
+        try:
+            with torch.no_grad(), frozen(model):
+                model(x)
+        finally:
+            for handle in handles:
+                handle.remove()
     return shapes
 
 

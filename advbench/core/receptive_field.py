@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from advbench.core.activations import check_reached, record
 from advbench.core.gradients import frozen
+from advbench.core.map_reader import MapReader, reading_maps
 from advbench.types import ConfigError
 
 
@@ -89,28 +90,29 @@ def transparent_outputs(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """An image x (1, C, H, W) and the outputs that `field_of` reads, of every module that returns a tensor.
 
-    In the order in which the modules finish; of a module used several times the last output.
+    In the order in which the modules finish; of a module used several times the last output. Channels are second.
     """
     outputs: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Callable[[nn.Module, object, object], object]:
+    def keep(name: str, reader: MapReader) -> Callable[[nn.Module, object, object], object]:
         def hook(module: nn.Module, inputs: object, output: object) -> object:
             if not isinstance(output, Tensor):
                 return output
             outputs.pop(name, None)
-            outputs[name] = output
+            outputs[name] = reader.channels_first(output)
             return output.clone()
 
         return hook
 
-    handles = [module.register_forward_hook(keep(name)) for name, module in model.named_modules() if name]
-    try:
-        with torch.enable_grad(), frozen(model), _Transparent():
-            x = torch.full((1, *shape), 2.0, device=device, requires_grad=True)
-            model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with reading_maps(model) as reader:
+        handles = [module.register_forward_hook(keep(name, reader)) for name, module in model.named_modules() if name]
+        try:
+            with torch.enable_grad(), frozen(model), _Transparent():
+                x = torch.full((1, *shape), 2.0, device=device, requires_grad=True)
+                model(x)
+        finally:
+            for handle in handles:
+                handle.remove()
     return x, outputs
 
 

@@ -1,11 +1,10 @@
-"""What a layer puts out as maps over the image: rows and columns found for convolutions, Swin and ViT tokens alike."""
+"""A layer's maps over the image, for convolutions, Swin and ViT tokens alike, and the gradient with respect to them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,14 +13,10 @@ from torch.nn import functional
 
 from advbench.core.activations import module_named
 from advbench.core.gradients import attending, frozen
+from advbench.core.map_reader import Layout, reading_maps
 from advbench.core.scoring import row_pieces, score_with_graph
 from advbench.core.targets import Target
 from advbench.types import ConfigError
-
-_EXTRA_TOKENS = 16  # at most so many class and register tokens stand in front of the patches
-_CLOSE = 2.0  # cells by which a map may miss the image's proportions: convolutions without padding shave the edge
-
-Layout = Callable[[Tensor], Tensor]  # a layer's output, or a gradient like it -> (A, k, h, w)
 
 
 class LayerGradient(NamedTuple):
@@ -37,70 +32,6 @@ class LayerPass(NamedTuple):
     score: Tensor
     output: Tensor
     layout: Layout  # how the output becomes maps
-
-
-class MapReader:
-    """Reads outputs as maps, from their shape and from the layers that ran before: see `reading_maps`."""
-
-    def __init__(self, image: tuple[int, int]) -> None:
-        self.image = image
-        self.grid: tuple[int, int] | None = None  # of the last convolution: a ViT's patches
-        self.channels_last = False  # did the last layer that shows it work on the last axis?
-
-    def note(self, module: nn.Module, inputs: object, output: object) -> None:
-        """A forward hook of convolutions, linear layers and layer norms."""
-        if isinstance(output, Tensor) and output.dim() == 4:
-            self.channels_last = not isinstance(module, nn.Conv2d) and not _first_by_memory(output)
-            if isinstance(module, nn.Conv2d):
-                self.grid = (output.shape[2], output.shape[3])
-
-    def layout(self, output: object) -> Layout | None:
-        """How the output just put out, or one like it, becomes (A, k, h, w): (A, k, h, w) as it is, (A, h, w, k)
-        turned, tokens (A, T, k) without those of no patch. None if it has no rows and columns."""
-        if not isinstance(output, Tensor) or not output.is_floating_point():
-            return None
-        if output.dim() == 4:
-            return _turned if self._is_channels_last(output) else _as_it_is
-        grid = self.grid_of(output.shape[1]) if output.dim() == 3 else None
-        return None if grid is None else partial(_patches, grid=grid)
-
-    def grid_of(self, tokens: int) -> tuple[int, int] | None:
-        """(rows, columns) of the patches among so many tokens; None if no grid fits the image's proportions."""
-        if self.grid is not None and 0 <= tokens - self.grid[0] * self.grid[1] <= _EXTRA_TOKENS:
-            return self.grid
-        height, width = self.image
-        for cells in range(tokens, max(tokens - _EXTRA_TOKENS, 1), -1):
-            rows = round((cells * height / width) ** 0.5)
-            if rows and cells % rows == 0 and abs(cells // rows - width * rows / height) < 0.5:
-                return rows, cells // rows
-        return None
-
-    def _is_channels_last(self, output: Tensor) -> bool:
-        if _first_by_memory(output):
-            return False
-        first = self._fits(output.shape[2], output.shape[3])
-        last = self._fits(output.shape[1], output.shape[2])
-        return self.channels_last if first == last else last
-
-    def _fits(self, rows: int, columns: int) -> bool:
-        height, width = self.image
-        return abs(columns - width * rows / height) <= _CLOSE
-
-
-@contextmanager
-def reading_maps(model: nn.Module, image: tuple[int, int]) -> Iterator[MapReader]:
-    """Inside, the yielded reader follows the model's forward passes on images of that height and width."""
-    reader = MapReader(image)
-    kinds = (nn.Conv2d, nn.Linear, nn.LayerNorm)
-    handles = []
-    try:
-        for module in model.modules():
-            if isinstance(module, kinds):
-                handles.append(module.register_forward_hook(reader.note))
-        yield reader
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def layer_gradient(model: nn.Module, x: Tensor, target: Target, layer: str) -> LayerGradient:
@@ -190,7 +121,7 @@ def _look_at(model: nn.Module, layer: str, z: Tensor, *, cut: bool) -> Iterator[
     module = module_named(model, layer)
     look = _Look()
 
-    with reading_maps(model, (z.shape[2], z.shape[3])) as reader:
+    with reading_maps(model) as reader:
 
         def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
             layout = reader.layout(output)
@@ -217,21 +148,3 @@ def _found(look: _Look, layer: str) -> tuple[Tensor, Layout]:
             f"layer {layer!r} has {found}; it must be (B, C, H, W), (B, H, W, C) or tokens (B, T, C) of patches"
         )
     return look.output, look.layout
-
-
-def _first_by_memory(output: Tensor) -> bool:
-    """Channels that lie side by side in memory but not on the last axis: a view turned to (A, k, h, w)."""
-    return output.shape[1] > 1 and output.stride(1) == 1
-
-
-def _as_it_is(output: Tensor) -> Tensor:
-    return output
-
-
-def _turned(output: Tensor) -> Tensor:
-    return output.permute(0, 3, 1, 2)
-
-
-def _patches(output: Tensor, grid: tuple[int, int]) -> Tensor:
-    patches = output[:, output.shape[1] - grid[0] * grid[1] :]  # class and register tokens stand in front
-    return patches.transpose(1, 2).reshape(len(output), output.shape[2], *grid)

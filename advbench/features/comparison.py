@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from advbench.core.gradients import frozen
+from advbench.core.map_reader import MapReader, reading_maps
 from advbench.features.activations import Images, channels_second, device_of
 from advbench.features.layers import first_convolution
 from advbench.types import ConfigError
@@ -88,22 +89,23 @@ def _uses(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     awake: dict[str, Tensor] = {}
     calls = Counter[str]()
 
-    def watch(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+    def watch(name: str, reader: MapReader) -> Callable[[nn.Module, object, Tensor], None]:
         def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
             calls[name] += 1
             use = name if calls[name] == 1 else f"{name}#{calls[name]}"
-            positive = channels_second(output) > 0
+            positive = channels_second(reader.channels_first(output)) > 0
             awake[use] = positive.any(0) if positive.dim() == 2 else positive.flatten(2).any(2).any(0)
 
         return hook
 
     relus = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ReLU | nn.ReLU6)]
-    handles = [module.register_forward_hook(watch(name)) for name, module in relus]
-    try:
-        yield awake
-    finally:
-        for handle in handles:
-            handle.remove()
+    with reading_maps(model) as reader:
+        handles = [module.register_forward_hook(watch(name, reader)) for name, module in relus]
+        try:
+            yield awake
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
 def energy_above(weight: Tensor, limits: tuple[float, float]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from advbench.core.activations import module_named
 from advbench.core.gradients import frozen
+from advbench.core.map_reader import MapReader, reading_maps
 from advbench.synthesis.compensated_pool import CompensatedPool
 from advbench.types import ConfigError
 
@@ -88,28 +89,26 @@ def _seen(model: nn.Module, image: Tensor) -> list[_Seen]:
     """What modules with maps put out in one pass, in order; the same tensor only once, under its first name."""
     seen: list[_Seen] = []
 
-    def watch(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
+    def watch(name: str, reader: MapReader) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
             if isinstance(output, Tensor) and output.dim() == 4:
-                seen.append(_Seen(name, module, output, min(output.shape[2:]), bool((output >= 0).all())))
+                maps = reader.channels_first(output)
+                seen.append(_Seen(name, module, maps, min(maps.shape[2:]), bool((maps >= 0).all())))
 
-        return module.register_forward_hook(hook)
+        return hook
 
-    handles: list[torch.utils.hooks.RemovableHandle] = []
-    try:
-        for name, module in model.named_modules():
-            if name:
-                handles.append(watch(name, module))
-        with frozen(model), torch.no_grad():
-            try:
+    with reading_maps(model) as reader:
+        handles = [module.register_forward_hook(watch(name, reader)) for name, module in model.named_modules() if name]
+        try:
+            with frozen(model), torch.no_grad():
                 model(image[:1])
-            except RuntimeError:
-                # A head made for another image size: the maps before it are what is looked for.
-                if not seen:
-                    raise
-    finally:
-        for handle in handles:
-            handle.remove()
+        except RuntimeError:
+            # A head made for another image size: the maps before it are what is looked for.
+            if not seen:
+                raise
+        finally:
+            for handle in handles:
+                handle.remove()
     return seen
 
 

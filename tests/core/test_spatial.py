@@ -1,4 +1,4 @@
-"""Which axes of an output are rows and columns, and gradients with respect to them."""
+"""Maps of a layer, and gradients with respect to them."""
 
 from __future__ import annotations
 
@@ -9,74 +9,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from advbench.core.gradients import in_pieces
-from advbench.core.spatial import MapReader, enlarge, layer_gradient, layer_maps, reading_maps
+from advbench.core.map_reader import reading_maps
+from advbench.core.spatial import enlarge, layer_gradient, layer_maps
 from advbench.core.targets import logit, parse_target
 from advbench.testing.witness import state_of
 from advbench.types import ConfigError
-
-
-def marked(count: int, channels: int, rows: int, columns: int) -> Tensor:
-    """(count, channels, rows, columns), every entry another number."""
-    return torch.arange(count * channels * rows * columns, dtype=torch.float32).reshape(count, channels, rows, columns)
-
-
-@given(st.integers(1, 3), st.integers(1, 12), st.integers(2, 9), st.integers(2, 9), st.integers(1, 4))
-@settings(deadline=None, max_examples=60)
-def test_maps_come_back_from_every_layout(count: int, channels: int, rows: int, columns: int, cell: int) -> None:
-    """Behind a convolution channels are first, behind a layer norm last, whatever the sizes."""
-    maps = marked(count, channels, rows, columns)
-    reader = MapReader((rows * cell, columns * cell))
-    reader.note(nn.Conv2d(1, 1, 1), None, maps)
-    layout = reader.layout(maps)
-    assert layout is not None
-    assert torch.equal(layout(maps), maps)
-    last = maps.permute(0, 2, 3, 1).contiguous()
-    reader.note(nn.LayerNorm(channels), None, last)
-    layout = reader.layout(last)
-    assert layout is not None
-    assert torch.equal(layout(last), maps)
-
-
-@given(st.integers(1, 8), st.integers(2, 9), st.integers(2, 9), st.integers(0, 5), st.sampled_from([4, 16]))
-@settings(deadline=None, max_examples=60)
-def test_tokens_come_back_as_maps(channels: int, rows: int, columns: int, extra: int, patch: int) -> None:
-    maps = marked(2, channels, rows, columns)
-    tokens = torch.cat([torch.full((2, extra, channels), -1.0), maps.flatten(2).transpose(1, 2)], 1)
-    reader = MapReader((rows * patch, columns * patch))
-    reader.note(nn.Conv2d(1, 1, 1), None, torch.zeros(2, 3, rows, columns))
-    layout = reader.layout(tokens)
-    assert layout is not None
-    assert torch.equal(layout(tokens), maps)
-
-
-@pytest.mark.parametrize(
-    ("tokens", "image", "grid"),
-    [
-        (197, (224, 224), (14, 14)),
-        (196, (224, 224), (14, 14)),
-        (201, (224, 224), (14, 14)),
-        (50, (224, 224), (7, 7)),
-        (17, (16, 16), (4, 4)),
-        (151, (160, 240), (10, 15)),
-        (39, (224, 224), (6, 6)),
-        (3, (16, 160), None),
-    ],
-)
-def test_without_a_convolution_the_image_tells_the_grid(
-    tokens: int, image: tuple[int, int], grid: tuple[int, int] | None
-) -> None:
-    assert MapReader(image).grid_of(tokens) == grid
-
-
-def test_a_view_turned_back_is_told_by_its_memory() -> None:
-    """Swin's last step: (B, h, w, C) seen as (B, C, h, w), right behind a layer norm."""
-    maps = marked(2, 8, 7, 8)
-    last = maps.permute(0, 2, 3, 1).contiguous()
-    reader = MapReader((56, 64))
-    reader.note(nn.LayerNorm(8), None, last)
-    layout = reader.layout(last.permute(0, 3, 1, 2))
-    assert layout is not None
-    assert torch.equal(layout(maps), maps)
 
 
 def net() -> nn.Sequential:
@@ -130,7 +67,7 @@ def test_of_a_layer_used_again_without_rows_and_columns_the_map_counts() -> None
 def test_hooks_and_state_are_gone_after_an_interruption() -> None:
     model, x = net(), torch.ones(1, 1, 8, 8)
     before = state_of(model)
-    with pytest.raises(KeyboardInterrupt), reading_maps(model, (8, 8)):
+    with pytest.raises(KeyboardInterrupt), reading_maps(model):
         raise KeyboardInterrupt
     with pytest.raises(ConfigError, match="does not depend"):
         layer_gradient(model, x, parse_target("0:1"), "2")
