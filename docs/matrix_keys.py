@@ -58,7 +58,7 @@ attacks:
   - {square: {queries: 1000}}
   - {transfer: {substitute: {twin: {defense: none}}, via: {mi_fgsm: {steps: 20}}}}
 controls: [{random_sphere: {tries: 100}}]
-explain: [saliency, grad_cam]
+explain: [saliency, {rise: {masks: 500}}]
 pictures: [visualize]
 exclude:
   - {attack: pgd, steps: 40, model: mlp, because: ten steps are enough for it}
@@ -149,7 +149,7 @@ VALUES: Mapping[str, tuple[str, str]] = {  # key: what may stand there, what it 
     "attacks": ("a list of attacks, see below", "each meets each model, defense and threat"),
     "controls": ("a list of controls", "perturbations without information, written like attacks"),
     "explain": (
-        "a list of attributions",
+        "a list of attributions, with parameters like attacks",
         "heat maps before and after the attack, with numbers, of each cell computed from then on",
     ),
     "pictures": (f"of {', '.join(PICTURES)}", "pictures from every net, side by side"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,15 @@ from advbench.models.target_layers import check_layers
 from advbench.plain_images import ordinary
 from advbench.registry import ATTRIBUTIONS
 from advbench.types import ConfigError
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """A registered attribution with parameters of its own. label: what its maps are shown and stored by."""
+
+    method: str
+    label: str
+    params: Mapping[str, object] = field(default_factory=dict)
 
 
 @torch.inference_mode(False)  # there are no gradients in the caller's, if there is one

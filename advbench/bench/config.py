@@ -10,9 +10,9 @@ from typing import Literal, TypeVar
 
 from torch import Tensor, nn
 
-from advbench.bench.belonging import check_kind, entry_of
+from advbench.bench.belonging import check_kind
 from advbench.bench.data_entries import DATA_KEYS, read_data, read_images
-from advbench.bench.entries import DefenseChoice, read_attacks, read_defenses
+from advbench.bench.entries import DefenseChoice, read_attacks, read_defenses, read_explain
 from advbench.bench.excludes import Exclude, read_excludes
 from advbench.bench.jobs import Choice, DataChoice, Threat
 from advbench.bench.model_entries import ModelChoice, read_models, read_substitute
@@ -21,7 +21,7 @@ from advbench.bench.sections import each, integer, read_norm, read_radius, read_
 from advbench.bench.yaml_loader import Node, placing
 from advbench.datasets.load import classes_of
 from advbench.models.prepare import Precision
-from advbench.registry import ATTACKS, ATTRIBUTIONS, CONTROLS
+from advbench.registry import ATTACKS, CONTROLS
 from advbench.types import Radius, ThreatModel, norm_name
 
 __all__ = [
@@ -57,7 +57,7 @@ class Matrix:
     threats: tuple[Threat, ...]
     attacks: tuple[Choice, ...]
     controls: tuple[Choice, ...]
-    explain: tuple[str, ...]
+    explain: tuple[Choice, ...]
     exclude: tuple[Exclude, ...]
     precision: Precision = "float32"
     grid: Grid = "every"
@@ -97,7 +97,7 @@ def load_matrix(path: Path | str, *, allow_code: bool = False) -> Matrix:
         threats=threats,
         attacks=attacks,
         controls=controls,
-        explain=tuple(_explain(node) for node in each(sections.get("explain"))),
+        explain=read_explain(sections.get("explain")),
         exclude=read_excludes(sections.get("exclude"), models, defenses, [*attacks, *controls], classes),
         precision=_one_of(sections.get("precision"), PRECISIONS),
         grid=_one_of(sections.get("grid"), GRIDS),
@@ -122,11 +122,6 @@ def _one_of(node: Node | None, allowed: tuple[Word, ...]) -> Word:
             return choice
     assert node is not None
     raise node.error(f"must be {' or '.join(allowed)}, got {node.kind}")
-
-
-def _explain(node: Node) -> str:
-    with placing(node):
-        return entry_of(ATTRIBUTIONS, word(node)).name
 
 
 def _picture(node: Node) -> str:

@@ -12,12 +12,13 @@ from advbench.bench.asked_scores import class_number
 from advbench.bench.belonging import check_kind, entry_of
 from advbench.bench.goals import GOALS
 from advbench.bench.jobs import Choice, Threat
-from advbench.bench.parameters import Special, expand_parameters
+from advbench.bench.labels import with_settings
+from advbench.bench.parameters import Special, as_json, expand_parameters
 from advbench.bench.sections import each, read_norm, read_radius, unknown
 from advbench.bench.yaml_loader import Node, placing
 from advbench.defenses.settings import Training
 from advbench.names import nearest
-from advbench.registry import ATTACKS, DEFENSES, AttackInfo, Registry
+from advbench.registry import ATTACKS, ATTRIBUTIONS, DEFENSES, AttackInfo, Registry
 from advbench.types import ConfigError, Json, Radius, ThreatModel, norm_name, norm_of
 
 TRAINING = inspect.signature(Training, eval_str=True).parameters
@@ -104,6 +105,25 @@ def read_goal(node: Node, classes: Names) -> str:
         return str(class_number(node.value, classes(), also=GOALS))
     except ConfigError as error:
         raise node.error(f"must be {', '.join(GOALS)} or a class: {error}") from None
+
+
+def read_explain(node: Node | None) -> tuple[Choice, ...]:
+    """Every point of the attributions at `node`, in order and once, with the parameters that are not the defaults."""
+    found = [choice for item in each(node) for choice in _attribution(item)]
+    return tuple({with_settings(choice.name, choice.params): choice for choice in found}.values())
+
+
+def _attribution(item: Node) -> list[Choice]:
+    name, fields, owner = named(item)
+    with placing(replace(item, line=owner.line)):
+        parameters = entry_of(ATTRIBUTIONS, name).parameters()
+    for key, value in fields.items():
+        if key not in parameters:
+            raise unknown(value, owner, "parameter", key, list(parameters))
+    given = {key: parameters[key] for key in parameters if key in fields}
+    points = expand_parameters(fields, given, owner, {})
+    changed = [{k: v for k, v in point.items() if v != as_json(parameters[k].default)} for point in points]
+    return [Choice(name, params, item.line) for params in changed]
 
 
 def _callables(item: Node) -> list[Json]:

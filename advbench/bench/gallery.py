@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from advbench.attributions.explain import Explainer
 from advbench.bench.cell_folder import Rows
 from advbench.bench.evaluate import trajectories
 from advbench.bench.scene import Execution
@@ -37,14 +38,14 @@ def choose(table: pd.DataFrame) -> dict[int, list[int]]:
 
 
 def gallery(
-    stage: Stage, rows: Rows, *, threat: ThreatModel, explain: Sequence[str], execution: Execution
+    stage: Stage, rows: Rows, *, threat: ThreatModel, explain: Sequence[Explainer], execution: Execution
 ) -> dict[str, Tensor]:
     """What `gallery.safetensors` holds, a row per chosen sample (G of them, at most 12).
 
     rows: the whole cell, eps-major, the samples of `stage.ids` in order. Keys: sample_id, group, row (G,) int64;
     x, x_adv (G, C, H, W); probabilities_clean, probabilities_adv (G, K); trajectory (G, T) int64, the class at each
-    pass of the attack (-1 after a sample's last); and for each method of `explain` its maps NAME_clean, NAME_adv, for
-    the label at x and for the class found at x_adv.
+    pass of the attack (-1 after a sample's last); and for each method of `explain` its maps LABEL_clean, LABEL_adv,
+    for the label at x and for the class found at x_adv.
     """
     chosen = choose(rows.table)
     row = torch.tensor([number for numbers in chosen.values() for number in numbers], dtype=torch.int64)
@@ -68,11 +69,11 @@ def gallery(
         for method in explain:
             heat = _explained(method, stage.model, x, y, draws)
             if heat is not None:
-                known[f"{method}_{name}"] = heat
+                known[f"{method.label}_{name}"] = heat
     return {name: tensor.cpu().contiguous() for name, tensor in known.items()}
 
 
-def _explained(method: str, model: nn.Module, x: Tensor, y: Tensor, draws: Draws) -> Tensor | None:
+def _explained(method: Explainer, model: nn.Module, x: Tensor, y: Tensor, draws: Draws) -> Tensor | None:
     """The map (G, C or 1, H, W) of a registered attribution; no sample gives an empty map.
 
     None if the method refuses this model (Grad-CAM has nothing to look at without a convolution): the attack's rows
@@ -81,7 +82,7 @@ def _explained(method: str, model: nn.Module, x: Tensor, y: Tensor, draws: Draws
     if not len(x):
         return x.new_zeros((0, 1, *x.shape[2:]))
     try:
-        heat = ATTRIBUTIONS[method].function(model, x, y, draws=draws)
+        heat = ATTRIBUTIONS[method.method].function(model, x, y, draws=draws, **method.params)
     except ConfigError:
         return None
     assert isinstance(heat, Tensor)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """One point of an entry of a matrix: a registered name, every parameter resolved, the line it stands on."""
+    """One point of an entry of a matrix: a registered name, every parameter resolved, the line it stands on.
+
+    Of an attribution, only the parameters that are not its defaults.
+    """
 
     name: str
     params: Mapping[str, Json]
@@ -183,7 +186,7 @@ class Job:
     goal: str
     threat: Threat
     substitute: Recipe | SubstituteRecipe | EnsembleRecipe | None
-    explain: tuple[str, ...]
+    explain: tuple[Choice, ...]
     labels: Mapping[str, str]
     data: DataChoice
     precision: str = "float32"

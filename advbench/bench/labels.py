@@ -30,6 +30,11 @@ def distinguish(names: Sequence[str], facts: Sequence[Mapping[str, Json]]) -> li
     return [label if used[label] == 1 else f"{label} {key[:4]}" for label, key in zip(labels, keys, strict=True)]
 
 
+def with_settings(name: str, params: Mapping[str, Json]) -> str:
+    """ "rise", or "rise masks=500" with its parameters."""
+    return " ".join([name, *(f"{key}={_shown(value)}" for key, value in params.items())])
+
+
 def _fact(key: str, own: Json, others: Sequence[Json]) -> str:
     """ "key=value", told apart from the other values, which are different but may read alike."""
     alike = [other for other in others if _shown(other) == _shown(own)]

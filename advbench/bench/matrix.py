@@ -13,7 +13,7 @@ from advbench.bench.excludes import refuse_idle
 from advbench.bench.jobs import EnsembleRecipe, Job, Plan, Recipe, Skip, SubstituteRecipe, threat_json
 from advbench.bench.labels import distinguish, slug_of
 from advbench.bench.parameters import inner_attacks
-from advbench.bench.rehearsal import rehearse_attacks
+from advbench.bench.rehearsal import rehearse_attacks, rehearse_explanations
 from advbench.bench.setting import Setting, read_setting
 from advbench.bench.subjects import Subject, subjects, substitute_for
 from advbench.registry import ATTACKS, CONTROLS, AttackInfo, Entry
@@ -56,6 +56,7 @@ def expand(matrix: Matrix) -> Plan:
     everything = [(subject, method, threat) for subject in tested for method in methods for threat in matrix.threats]
     refuse_idle(matrix.exclude, [(_names(*cell), cell[1].choice.params) for cell in everything])
     rehearse_attacks(jobs.values(), matrix.path)
+    rehearse_explanations(list(jobs.values()), matrix.path)
     return Plan(matrix, tuple(jobs.values()), tuple(skips), setting.sample_ids)
 
 

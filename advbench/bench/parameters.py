@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from advbench.bench.sections import unknown
 from advbench.bench.yaml_loader import Node
@@ -23,6 +23,8 @@ from advbench.core.annotations import SEQUENCES, describe, kind_of, members, opt
 from advbench.names import nearest
 from advbench.registry import ATTACKS, AttackInfo, Entry
 from advbench.types import Json, content_key
+
+Info = TypeVar("Info")
 
 # Reads one entry that is no plain value (a model, an attack) into all points of its axes.
 Special = Callable[[Node], "list[Json]"]
@@ -169,9 +171,7 @@ def resolve_path(node: Node, text: str, split: str = "{split}") -> Path:
     raise node.error(f"names {text!r}, which does not exist; looked for {places}")
 
 
-def arguments(
-    entry: Entry[AttackInfo], params: Mapping[str, Json], substitute: object | None = None
-) -> dict[str, object]:
+def arguments(entry: Entry[Info], params: Mapping[str, Json], substitute: object | None = None) -> dict[str, object]:
     """Resolved parameters as the keyword arguments of `entry.function`: the inverse of `as_json`.
 
     substitute: the loaded model for a parameter of that name. An attack becomes its function with its own parameters

@@ -1,24 +1,26 @@
-"""Values that a method refuses, found before work: each attack is called on no images, each training on two."""
+"""Values that a method refuses, found before work: attacks and maps are asked of no images, a training step of two."""
 
 from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from advbench.attributions.explain import explain
 from advbench.bench.evaluate import check_assault
-from advbench.bench.jobs import Job, SubstituteRecipe, members_of
+from advbench.bench.jobs import Choice, Job, SubstituteRecipe, members_of
 from advbench.bench.parameters import arguments, inner_attacks
 from advbench.bench.recipes import untrained
 from advbench.bench.scene import Assault, Execution, run_attack, set_scene
 from advbench.core.draws import Draws
 from advbench.defenses.substitute import check_settings
-from advbench.registry import ATTACKS, CONTROLS, DEFENSES
+from advbench.registry import ATTACKS, ATTRIBUTIONS, CONTROLS, DEFENSES
 from advbench.types import ConfigError, Json, ThreatModel, canonical_json
 
 _IMAGES = 2  # a training's batch, and what an attack on all images at once learns from
@@ -55,6 +57,31 @@ def _networks(job: Job) -> Json:
     recipe, substitute = job.recipe, None if job.substitute is None else job.substitute.key
     wrapper: list[Json] = [recipe.defense, recipe.defense_params] if recipe.stage == "inference" else []
     return [recipe.content, list(recipe.shape), recipe.classes, wrapper, substitute]
+
+
+def rehearse_explanations(jobs: Sequence[Job], file: Path) -> None:
+    """Raise ConfigError, with the line in `file`, if an attribution refuses its parameters whatever the model.
+
+    What the small network refuses is tried on untrained ones like those of the jobs: a layer may be one of theirs.
+    """
+    for choice in jobs[0].explain if jobs else ():
+        if choice.params and ATTRIBUTIONS[choice.name].function.__module__.startswith("advbench."):
+            _refuse(partial(_explain_nothing, choice, jobs), f"{file}:{choice.line}: {choice.name}")
+
+
+def _explain_nothing(choice: Choice, jobs: Sequence[Job]) -> None:
+    """Ask for the map of no images. Raises the last model's refusal if all refuse."""
+    shape, classes = jobs[0].recipe.shape, jobs[0].recipe.classes
+    x, y = torch.zeros(0, *shape), torch.zeros(0, dtype=torch.int64)
+    params = arguments(ATTRIBUTIONS[choice.name], choice.params)
+    refusal = ConfigError()
+    for model in chain([_small(shape, classes)], map(untrained, {job.recipe.key: job.recipe for job in jobs}.values())):
+        try:
+            explain(choice.name, model, x, y, seed=0, sample_ids=None, **params)
+            return
+        except ConfigError as error:
+            refusal = error
+    raise refusal
 
 
 def _is_ours(kind: str, name: str, params: Mapping[str, Json]) -> bool:

@@ -42,7 +42,7 @@ from advbench.bench.provenance import provenance
 from advbench.bench.recipes import transfer_facts
 from advbench.bench.scene import Execution
 from advbench.bench.stability import stability
-from advbench.bench.stage import Place, Stage, set_stage
+from advbench.bench.stage import Place, Stage, explainers, set_stage
 from advbench.bench.summary import summarise
 from advbench.models.check import check_model
 from advbench.models.predict import exact_float32
@@ -104,8 +104,9 @@ def stored(job: Job, place: Place) -> Finished:
     except UnreadableError as error:
         return Finished(folder, job.labels, "failed", error=f"{error}; {REPAIR}")
     tidy(folder)
-    known = record.get("explain", [] if not (folder / EXPLANATIONS).exists() else list(job.explain))
-    missing = tuple(name for name in job.explain if name not in cast("list[str]", known))
+    asked = [each.label for each in explainers(job)]
+    known = record.get("explain", [] if not (folder / EXPLANATIONS).exists() else cast("list[Json]", asked))
+    missing = tuple(label for label in asked if label not in cast("list[str]", known))
     return Finished(folder, job.labels, "stored", summary_of(record), unexplained=missing)
 
 
@@ -125,8 +126,9 @@ def _compute(job: Job, folder: Path, place: Place) -> Finished:
         largest = None if job.threat.eps is None else float(job.threat.eps[-1])
         execution = Execution(place.device, micro_batch=cut.micro_batch)
         threat = ThreatModel(job.threat.norm, largest)
-        shown = gallery(stage, rows, threat=threat, explain=job.explain, execution=execution)
-        survived = stability(stage, rows, explain=job.explain, execution=execution) if job.explain else None
+        asked = explainers(job)
+        shown = gallery(stage, rows, threat=threat, explain=asked, execution=execution)
+        survived = stability(stage, rows, explain=asked, execution=execution) if asked else None
         circumstances = provenance(place.device, started=started) | {"micro_batch": cut.micro_batch}
     eps = None if job.threat.eps is None else [str(radius) for radius in job.threat.eps]
     summary = summarise(rows.table, labels=job.labels, eps=eps, seconds=rows.seconds)
@@ -141,7 +143,7 @@ def _compute(job: Job, folder: Path, place: Place) -> Finished:
         "summary": cast("Json", summary),
         "provenance": circumstances,
         "seconds": rows.seconds,
-        "explain": list(job.explain),
+        "explain": [each.label for each in asked],
         "classes": list(stage.data.classes),
         "substitute": None if job.substitute is None else transfer_facts(job.substitute, results=place.results),
     }

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from advbench.attributions.explain import Explainer
 from advbench.bench.cell_folder import Rows
 from advbench.bench.scene import Execution
 from advbench.bench.stage import Stage
@@ -38,7 +39,7 @@ COLUMNS = {
 }
 
 
-def stability(stage: Stage, rows: Rows, *, explain: Sequence[str], execution: Execution) -> pd.DataFrame:
+def stability(stage: Stage, rows: Rows, *, explain: Sequence[Explainer], execution: Execution) -> pd.DataFrame:
     """What `explanations.parquet` holds: COLUMNS, a row per sample and method, and per sample, image and two methods.
 
     rows: the whole cell. Looked at are the first SAMPLES samples by id that the model classifies correctly and that

@@ -10,15 +10,17 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from advbench.attributions.explain import Explainer
 from advbench.bench.cell_folder import folder_name
 from advbench.bench.jobs import EnsembleRecipe, Job, Recipe, SubstituteRecipe
+from advbench.bench.labels import with_settings
 from advbench.bench.learned_images import learned_images
 from advbench.bench.parameters import arguments
 from advbench.bench.recipes import obtain
 from advbench.bench.scene import Assault
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.load import load_dataset
-from advbench.registry import ATTACKS, CONTROLS
+from advbench.registry import ATTACKS, ATTRIBUTIONS, CONTROLS
 from advbench.store import read_json
 
 Value = TypeVar("Value")
@@ -63,6 +65,14 @@ def set_stage(job: Job, place: Place) -> Stage:
     entry = (CONTROLS if job.kind == "control" else ATTACKS)[job.attack.name]
     params = arguments(entry, job.attack.params, substitute) | learned_images(job.attack, job.data, job.cell.seed)
     return Stage(model, data, ids, Assault(entry, params, job.goal, job.cell.seed, job.grid == "nested", job.budget))
+
+
+def explainers(job: Job) -> list[Explainer]:
+    """The attributions that the job's matrix asks for, ready to be called."""
+    return [
+        Explainer(each.name, with_settings(each.name, each.params), arguments(ATTRIBUTIONS[each.name], each.params))
+        for each in job.explain
+    ]
 
 
 def load_samples_of(job: Job, place: Place) -> tuple[Dataset, Tensor]:

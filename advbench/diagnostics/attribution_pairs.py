@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from advbench.attributions.explain import explain
+from advbench.attributions.explain import Explainer, explain
 from advbench.core.draws import Draws
 from advbench.core.gradients import frozen, labels_at
 from advbench.core.scoring import all_rows
@@ -61,14 +61,14 @@ def compare(
     model: nn.Module,
     x: Tensor,
     x_adv: Tensor,
-    methods: Sequence[str],
+    methods: Sequence[str | Explainer],
     *,
     y: Tensor | None = None,
     share: float = SHARE,
     seed: int = 0,
     sample_ids: Tensor | None = None,
 ) -> Comparison:
-    """Explain x and x_adv (B, C, H, W) by each of the registered `methods`, with its defaults.
+    """Explain x and x_adv (B, C, H, W) by each of the registered `methods`, if named with its defaults.
 
     y (B,): the label; None: the class predicted at x. share: of the pixels, those whose overlap is measured. seed,
     sample_ids: the random numbers of the methods that use some, the same for all maps of a sample. A method that has
@@ -79,8 +79,9 @@ def compare(
         raise ConfigError(
             f"x and x_adv must be images (B, C, H, W) of one shape, got {tuple(x.shape)} and {tuple(x_adv.shape)}"
         )
-    for method in methods:
-        ATTRIBUTIONS[method]  # raises for a name that nobody has
+    asked = [method if isinstance(method, Explainer) else Explainer(method, method) for method in methods]
+    for each in asked:
+        ATTRIBUTIONS[each.method]  # raises for a name that nobody has
     ids = torch.arange(len(x)) if sample_ids is None else sample_ids
     with frozen(model):
         label = labels_at(model, x, all_rows(x)) if y is None else y.to(x.device)
@@ -88,13 +89,13 @@ def compare(
     draws = Draws(seed, ids)
     noisy = shuffled_change(x, x_adv, draws)
     pairs, refused = [], {}
-    for method in methods:
+    for each in asked:
         try:
-            maps = _maps(method, model, (x, x_adv, noisy), (label, found), draws)
+            maps = _maps(each, model, (x, x_adv, noisy), (label, found), draws)
         except ConfigError as error:
-            refused[method] = str(error)
+            refused[each.label] = str(error)
             continue
-        pairs.append(_pair(method, maps, share))
+        pairs.append(_pair(each.label, maps, share))
     return Comparison(label, found, tuple(pairs), refused)
 
 
@@ -108,12 +109,16 @@ class _Maps(NamedTuple):
 
 
 def _maps(
-    method: str, model: nn.Module, images: tuple[Tensor, Tensor, Tensor], classes: tuple[Tensor, Tensor], draws: Draws
+    asked: Explainer,
+    model: nn.Module,
+    images: tuple[Tensor, Tensor, Tensor],
+    classes: tuple[Tensor, Tensor],
+    draws: Draws,
 ) -> _Maps:
     (x, x_adv, noise), (label, found) = images, classes
 
     def heat(z: Tensor, y: Tensor, ids: Tensor) -> Tensor:
-        return explain(method, model, z, y, seed=draws.seed, sample_ids=ids).detach()
+        return explain(asked.method, model, z, y, seed=draws.seed, sample_ids=ids, **asked.params).detach()
 
     clean, adversarial = heat(x, label, draws.sample_ids), heat(x_adv, label, draws.sample_ids)
     noisy = heat(noise, label, draws.sample_ids)

@@ -73,7 +73,7 @@ def test_every_key_of_a_matrix_arrives(document: Document, write: Write) -> None
     assert [choice.goal for choice in matrix.attacks if choice.name == "pgd"] == ["untargeted"] * 2 + ["next"] * 2 + [
         "4"
     ] * 2
-    assert matrix.explain == ("saliency",)
+    assert [(choice.name, choice.params) for choice in matrix.explain] == [("saliency", {})]
     assert matrix.exclude[0].because == "linear models need no more"
 
 
@@ -90,6 +90,19 @@ def test_names_of_classes_in_a_file_of_ones_own(tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", images=np.zeros((2, 8, 8)), labels=np.arange(2), classes=np.array(["hen", "no"]))
     text = SMALL.replace("digits", "'npz:own.npz'").replace("[fgsm]", "[{pgd: {goal: no}}]")
     assert [choice.goal for choice in load_text(tmp_path, text).attacks] == ["1"]
+
+
+def test_attributions_take_parameters_as_attacks_do_and_only_what_differs_from_the_defaults_counts(
+    tmp_path: Path,
+) -> None:
+    asked = "[rise, {rise: {grid: 4, masks: [500, 4000]}}, {rise: {masks: 4000}}, {smooth_grad: {noise: 1}}]"
+    found = load_text(tmp_path, f"{SMALL}explain: {asked}\n").explain
+    assert [(choice.name, list(choice.params.items())) for choice in found] == [
+        ("rise", []),
+        ("rise", [("masks", 500), ("grid", 4)]),
+        ("rise", [("grid", 4)]),
+        ("smooth_grad", [("noise", 1.0)]),
+    ]
 
 
 def test_the_smallest_matrix_has_defaults(tmp_path: Path) -> None:
@@ -250,6 +263,13 @@ def test_whatever_is_written_either_loads_or_is_refused_in_one_line(
         ("question: Does it hold?", "schema: 2\nquestion: Why?", "m.yaml:1: schema must be 1, got '2'"),
         ("attacks: [fgsm]", "explain: [saliency]", "m.yaml:1: needs 'attacks' or 'controls'"),
         ("attacks: [fgsm]", "attacks: [fgsm]\nexplain: [salience]", "m.yaml:6: explain[0]: no attribution named"),
+        (
+            "attacks: [fgsm]",
+            "attacks: [fgsm]\nexplain: [{rise: {mask: 3}}]",
+            "explain[0].rise has no parameter 'mask'; d",
+        ),
+        ("attacks: [fgsm]", "attacks: [fgsm]\nexplain: [{rise: {masks: many}}]", "rise.masks must be an integer"),
+        ("attacks: [fgsm]", "attacks: [fgsm]\nexplain: [{saliency: {a: 1}}]", "has no parameter 'a'; it takes none"),
         ("attacks: [fgsm]", "attacks: [fgsm]\ndefenses: [nnone]", "no defense named 'nnone'; did you mean 'none'?"),
         ("attacks: [fgsm]", "attacks: [fgsm]\ndefenses: [{none: {eps: 1}}]", "defenses[0].none has no parameter 'eps'"),
         ("attacks: [fgsm]", "attacks: [fgsm]\ndefenses: [{none: {epochs: 0}}]", "defenses[0].none: training.epochs"),

@@ -256,6 +256,8 @@ def test_a_substitute_that_does_not_fit_is_refused_too(tmp_path: Path) -> None:
             "m.yaml:8: random_sphere: tries must be at least 1, got 0",
         ),
         ("epochs: 3", "steps: 0", "m.yaml:5: adversarial: steps must be at least 1, got 0"),
+        ("controls:", "explain: [{rise: {masks: 0}}]\ncontrols:", "m.yaml:8: rise: rise: needs masks >= 1"),
+        ("controls:", "explain: [{grad_cam: {layer: conv9}}]\ncontrols:", "m.yaml:8: grad_cam: no layer named 'conv9'"),
         ("epochs: 3", "relative_step: 0", "m.yaml:5: adversarial: relative_step must be positive and finite, got 0.0"),
         ("[fgsm,", "[{bpda: {module: absent}},", "m.yaml:7: bpda: .*'absent'"),
         ("[fgsm,", "[{bpda: {module: 7}},", "m.yaml:7: bpda: no module named '7' in Sequential"),  # linear has two
@@ -302,6 +304,12 @@ def test_a_module_of_the_model_itself_may_be_named(tmp_path: Path, entry: str) -
         "[linear, {small_cnn: {width: 8}}]", "[preact_resnet18]"
     )
     assert [job for job in plan_of(tmp_path / "m.yaml", text).jobs if "bpda" in str(job.attack)]
+
+
+def test_a_layer_that_one_of_the_models_has_may_be_explained(tmp_path: Path) -> None:
+    text = GOLDEN_MATRIX.replace("{small_cnn: {width: 8}}", "preact_resnet18")
+    plan = plan_of(tmp_path / "m.yaml", f"{text}explain: [{{grad_cam: {{layer: net.stem}}}}]\n")
+    assert {job.explain[0].params["layer"] for job in plan.jobs} == {"net.stem"}
 
 
 def test_an_attack_inside_an_attack_inside_an_attack_is_asked_for_the_norm(tmp_path: Path) -> None:

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
+from advbench.attributions.explain import explain
 from advbench.bench import stability as module
 from advbench.bench.runner import run
 from advbench.bench.stability import COLUMNS, SAMPLES
 from advbench.bench.verify import verify
-from advbench.store import read_json, read_table
+from advbench.store import read_json, read_table, read_tensors
 from advbench.types import Json
-from tests.bench.tiny_matrix import leftovers, tables, write_matrix
+from tests.bench.tiny_matrix import class_means, leftovers, tables, write_matrix
 
 
 def stored(results: Path) -> list[pd.DataFrame]:
@@ -119,3 +122,27 @@ def test_explanations_asked_for_later_are_told_to_be_missing(
     assert "without explain" not in said("saliency")
     assert "without explain" not in said("saliency")
     assert "computed without explain: gradient; delete" in said("gradient", "saliency")
+
+
+def test_parameters_of_an_attribution_are_used_and_told_and_change_no_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*asked: object) -> str:
+        run(write_matrix(tmp_path, attacks=["fgsm"], explain=list(asked)), results=tmp_path, device="cpu")
+        return capsys.readouterr().out
+
+    said({"smooth_grad": {"noise": [0.15, 0.5]}}, "rise", {"rise": {"masks": 3}})
+    (cell,) = (path.parent for path in tmp_path.glob("m/*/cell.json"))
+    names = ["smooth_grad", "smooth_grad noise=0.5", "rise", "rise masks=3"]
+    assert read_json(cell / "cell.json")["explain"] == names  # type: ignore[index, call-overload]
+    (table,) = stored(tmp_path)
+    assert table.loc[table["between"] == "attack", "first"].unique().tolist() == names
+    shown = read_tensors(cell / "gallery.safetensors")
+    x, y, ids = shown["x"], shown["probabilities_clean"].argmax(1), shown["sample_id"]
+    weight, bias = class_means()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    model.load_state_dict({"1.weight": weight, "1.bias": bias})
+    assert torch.allclose(shown["rise masks=3_clean"], explain("rise", model, x, y, sample_ids=ids, masks=3), atol=1e-6)
+    assert not torch.allclose(shown["rise masks=3_clean"], shown["rise_clean"])
+    assert "without explain" not in said("rise")
+    assert "1 of them were computed without explain: rise masks=4; delete" in said({"rise": {"masks": 4}}, "rise")
