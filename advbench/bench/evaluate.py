@@ -34,7 +34,7 @@ def evaluate(
     *,
     attack: str | Callable[..., Tensor] = "pgd",
     threat: ThreatModel,
-    goal: str | int = "untargeted",
+    goal: str | int | Tensor | Sequence[int] = "untargeted",
     seed: int = 0,
     sample_ids: Tensor | Sequence[int] | None = None,
     device: str | None = None,
@@ -46,11 +46,12 @@ def evaluate(
     """Attack x (B, C, H, W) in [0, 1] with labels y (B,) and judge the result: B rows, with x_adv (B, C, H, W).
 
     attack: an attack or a control, by name or as the registered function; params: its own. goal: untargeted, random,
-    least_likely, next or a class index. sample_ids (B,) int64 fix each sample's random numbers (default 0 .. B - 1).
-    device: where to compute (default: where x is); the rows come back on the CPU. budget: passes (forward plus
-    backward) through the model that a sample may take. Raises ConfigError on what cannot be evaluated. Warns
-    (UserWarning) if results lie outside of the ball or the box, which count as held, if most of the samples that held
-    never got a gradient other than zero from an attack that asked for it, and if a search had nothing to begin with.
+    least_likely, next, a class index, or one for each sample (B,), -1 for those that are not to be attacked. sample_ids
+    (B,) int64 fix each sample's random numbers (default 0 .. B - 1). device: where to compute (default: where x is);
+    the rows come back on the CPU. budget: passes (forward plus backward) through the model that a sample may take.
+    Raises ConfigError on what cannot be evaluated. Warns (UserWarning) if results lie outside of the ball or the box,
+    which count as held, if most of the samples that held never got a gradient other than zero from an attack that asked
+    for it, and if a search had nothing to begin with.
     """
     entry = _method(attack)
     if not isinstance(threat, ThreatModel):
@@ -59,12 +60,13 @@ def evaluate(
         raise ConfigError(f"threat: images are in [0, 1] here, got the box [{threat.low:g}, {threat.high:g}]")
     params = {name: _inner(entry, name, value) for name, value in params.items()}
     grid = None if threat.eps is None else (Radius(repr(threat.eps)),)
+    name, target = (str(goal), None) if isinstance(goal, str | int | None) else ("given", goal)
     outcomes = evaluate_grid(
         model,
         x,
         y,
         sample_ids,
-        assault=Assault(entry, params, str(goal), seed, budget=budget),
+        assault=Assault(entry, params, name, seed, budget=budget, target=target),
         norm=threat.norm,
         grid=grid,
         execution=Execution(device, precision, micro_batch),
@@ -195,7 +197,8 @@ def check_assault(assault: Assault, threat: ThreatModel, grid: Sequence[Radius] 
     """Raise ConfigError for an attack that cannot do what is asked: norm, radius, goal, parameters."""
     entry = assault.entry
     check_parameters(entry, assault.params)
-    check_goal(assault.goal)
+    if assault.target is None:
+        check_goal(assault.goal)
     check_seed(assault.seed)
     check_count("budget", assault.budget)
     if assault.goal != "untargeted" and not entry.takes("targeted"):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from advbench.core.call_checks import whole_numbers
 from advbench.core.draws import Draws
 from advbench.types import ConfigError
 
@@ -36,3 +39,15 @@ def targets(goal: str, logits: Tensor, y: Tensor, draws: Draws) -> Tensor:
     if goal == "next":
         return (y + 1) % classes
     return torch.where(y == int(goal), -1, torch.full_like(y, int(goal)))
+
+
+def own_targets(given: Tensor | Sequence[int], logits: Tensor, y: Tensor) -> Tensor:
+    """`targets` where each sample is given a class (B,) of its own; -1 asks for none, as does the label itself.
+
+    Raises ConfigError for anything but B whole numbers from -1 to K - 1.
+    """
+    classes = whole_numbers(given, len(y), f"goal must be a name, a class or {len(y)} classes").to(y.device)
+    low, high = (int(classes.min()), int(classes.max())) if len(classes) else (-1, -1)
+    if low < -1 or high >= logits.shape[1]:
+        raise ConfigError(f"goal: classes must lie in 0 .. {logits.shape[1] - 1} (or be -1: none), got {low} .. {high}")
+    return torch.where(classes == y, -1, classes)

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from advbench.bench.goals import targets
+from advbench.bench.goals import own_targets, targets
 from advbench.bench.judge import Verdict, judge
 from advbench.core.call_checks import sample_numbers
 from advbench.core.copying import copy_of
@@ -37,7 +37,8 @@ class Assault:
     """Which attack, towards what, with which random numbers. params: resolved values of the attack's own parameters.
 
     nested: on a grid of radii, let a failure in a ball speak for the smaller balls inside it (see `evaluate_grid`).
-    budget: passes (forward plus backward) through the victim that a sample may take per run; None: no limit.
+    budget: passes (forward plus backward) through the victim that a sample may take per run; None: no limit. target
+    (B,): a class to reach for each sample, which the goal's name only announces.
     """
 
     entry: Entry[AttackInfo]
@@ -46,6 +47,7 @@ class Assault:
     seed: int = 0
     nested: bool = False
     budget: int | None = None
+    target: Tensor | Sequence[int] | None = None
 
     @property
     def access(self) -> Access:
@@ -114,7 +116,9 @@ def set_scene(
         params=params,
         x=x,
         y=y,
-        target=targets(assault.goal, logits, y, draws),
+        target=targets(assault.goal, logits, y, draws)
+        if assault.target is None
+        else own_targets(assault.target, logits, y),
         draws=draws,
         clean_pred=logits.argmax(1),
         margin_clean=margin(logits, y),

@@ -80,11 +80,16 @@ def sample_numbers(sample_ids: Tensor | Sequence[int] | None, count: int) -> Ten
     """(count,) int64: the ids as given, else 0 .. count - 1. Raises ConfigError unless they are `count` integers."""
     if sample_ids is None:
         return torch.arange(count)
+    return whole_numbers(sample_ids, count, f"sample_ids must be {count} whole numbers")
+
+
+def whole_numbers(values: Tensor | Sequence[int], count: int, must: str) -> Tensor:
+    """The values (count,) int64. Raises ConfigError, which begins with `must`, unless they are `count` integers."""
     try:
-        ids = torch.as_tensor(sample_ids)
+        found = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError):
-        raise ConfigError(f"sample_ids must be {count} whole numbers, got {shown(sample_ids)}") from None
-    whole = not (ids.is_floating_point() or ids.is_complex() or ids.dtype is torch.bool)
-    if ids.shape != (count,) or not (whole or not count):
-        raise ConfigError(f"sample_ids must be {count} whole numbers, got {ids.dtype} of shape {tuple(ids.shape)}")
-    return ids.long()
+        raise ConfigError(f"{must}, got {shown(values)}") from None
+    whole = not (found.is_floating_point() or found.is_complex() or found.dtype is torch.bool)
+    if found.shape != (count,) or not (whole or not count):
+        raise ConfigError(f"{must}, got {found.dtype} of shape {tuple(found.shape)}")
+    return found.long()

@@ -17,7 +17,7 @@ from advbench.bench.scene import Assault, Execution, on_device
 from advbench.core.draws import Draws
 from advbench.core.gradients import class_gradient
 from advbench.registry import ATTACKS, AttackInfo, Entry
-from advbench.types import ConfigError, Outcomes, Radius, ThreatModel
+from advbench.types import STATUSES, ConfigError, Outcomes, Radius, ThreatModel
 
 GRID = tuple(map(Radius, ("0.02", "0.05", "0.1", "0.2", "0.4")))
 FLOATS = ("l0", "l1", "l2", "linf", "margin_clean", "margin_adv")
@@ -263,6 +263,25 @@ def test_an_attack_may_be_given_as_the_function_and_a_goal_as_a_number(
     assert repr(by_name).startswith("Outcomes(40 rows, 38 classified correctly at x, ")
 
 
+@pytest.mark.parametrize("attack", ["pgd", "square", "carlini_wagner"])
+def test_each_sample_may_have_a_class_of_its_own_to_reach(
+    net: nn.Module, samples: tuple[Tensor, Tensor], attack: str
+) -> None:
+    """As the goal "next", one class per sample too; where it is the label, or -1, there is nothing to reach."""
+    x, y = samples
+    threat = ThreatModel(2, None if attack == "carlini_wagner" else 1.5)
+    goal, by_name = (y + 1) % 5, evaluate(net, x, y, attack=attack, threat=threat, goal="next")
+    given = evaluate(net, x, y, attack=attack, threat=threat, goal=goal)
+    assert given.to_pandas().equals(by_name.to_pandas())
+    assert by_name.fooled.any()
+    goal = goal.where(torch.arange(len(y)) % 3 > 0, y).where(torch.arange(len(y)) % 3 < 2, -1)
+    some = evaluate(net, x, y, attack=attack, threat=threat, goal=goal.tolist())
+    asked = torch.arange(len(y)) % 3 == 1
+    assert torch.equal(some.target, goal.where(asked, -1))
+    assert {STATUSES[code] for code in some.status[~asked].tolist()} <= {"not_applicable", "clean_error"}
+    assert torch.equal(some.fooled[asked], by_name.fooled[asked])
+
+
 def test_no_samples_give_no_rows(net: nn.Module) -> None:
     x, y = torch.zeros(0, 1, 8, 8), torch.zeros(0, dtype=torch.int64)
     assert len(evaluate(net, x, y, threat=ThreatModel(math.inf, 0.1))) == 0
@@ -274,6 +293,10 @@ def test_no_samples_give_no_rows(net: nn.Module) -> None:
         ({"attack": "pgdd"}, "did you mean 'pgd'"),
         ({"step": 3}, "did you mean 'steps'"),
         ({"goal": "nearest"}, "no goal"),
+        ({"goal": torch.tensor([1])}, r"a class or 2 classes, got torch.int64 of shape \(1,\)"),
+        ({"goal": torch.tensor([1.0, 2.0])}, "goal must be a name, a class or 2 classes"),
+        ({"goal": (1, 5)}, r"goal: classes must lie in 0 \.\. 4 \(or be -1: none\), got 1 \.\. 5"),
+        ({"goal": torch.tensor([1, 1]), "attack": "fab_t"}, "fab_t cannot be targeted"),
         ({"threat": ThreatModel(0, 3)}, "does not work in l0"),
         ({"threat": ThreatModel(math.inf, None)}, "needs a radius"),
         ({"x": torch.full((2, 1, 8, 8), 3.0)}, r"images must lie in \[0, 1\]"),
