@@ -25,7 +25,7 @@ from advbench.models.load import comes_trained
 from advbench.models.predict import predict
 from advbench.registry import CONTROLS, DATASETS, attack_or_control
 from advbench.store import atomic_write, check_room, write_text
-from advbench.types import ConfigError, Json
+from advbench.types import ConfigError, Json, content_key
 
 FILE = "attack.yaml"
 
@@ -89,6 +89,14 @@ def attack_once(single: Single, out: Path, *, device: str = "auto", micro_batch:
         # Nothing was stored that they would repeat: the attack may be corrected.
         _undo(new, out if made else None)
     return tally
+
+
+def usual_folder(single: Single) -> Path:
+    """Where an attack is kept if nobody says: each in a folder of its own, the same for the same attack."""
+    image = None if single.image is None else str(single.image.resolve())
+    key = content_key(_matrix(single, {"name": single.dataset, "count": single.samples, "image": image}))
+    name = re.sub(r"[^A-Za-z0-9_.]+", "-", f"{single.attack}-{single.model}-{single.dataset}")
+    return Path("results", "attacks", f"{name[:60].strip('-.')}-{key[:8]}")
 
 
 def _undo(files: Sequence[Path], folder: Path | None) -> None:

@@ -12,8 +12,7 @@ from advbench.types import ConfigError
 
 
 @click.command(
-    epilog="Example: advbench attack pgd --model small_cnn --dataset digits --norm inf --eps 8/255 --param steps=20 "
-    "--out results/try"
+    epilog="Example: advbench attack pgd --model small_cnn --dataset digits --norm inf --eps 8/255 --param steps=20"
 )
 @click.argument("name")
 @click.option("--model", required=True, help="A name or a spec, such as torchvision:resnet18@IMAGENET1K_V1.")
@@ -30,7 +29,7 @@ from advbench.types import ConfigError
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--micro-batch", type=click.IntRange(1), help="Samples at once; found by itself if not given.")
 @click.option("--allow-code", is_flag=True, help="Run model code that --model names (python:module:function).")
-@click.option("--out", required=True, type=OUT_FOLDER)
+@click.option("--out", type=OUT_FOLDER, help="Default: a folder of its own in results/attacks.")
 @click.pass_context
 def attack(
     context: click.Context,
@@ -50,7 +49,7 @@ def attack(
     device: str,
     micro_batch: int | None,
     allow_code: bool,
-    out: Path,
+    out: Path | None,
 ) -> None:
     """Attack one model with NAME, print what came of it and draw x, x_adv and ten times their difference.
 
@@ -60,7 +59,7 @@ def attack(
     from advbench.bench.export import export
     from advbench.bench.grid import write_grid
     from advbench.bench.progress import notes_of
-    from advbench.bench.single import Single, attack_once
+    from advbench.bench.single import Single, attack_once, usual_folder
     from advbench.registry import ATTACKS, CONTROLS
 
     single = Single(
@@ -78,6 +77,7 @@ def attack(
         seed=seed,
         allow_code=allow_code,
     )
+    out = out or usual_folder(single)
     tally = attack_once(single, out, device=device, micro_batch=micro_batch)
     if not tally.selected:
         raise ConfigError(f"{name} cannot do this: {tally.reason}")

@@ -20,5 +20,5 @@ def report(folders: tuple[Path, ...], out: Path | None) -> None:
     """
     from advbench.report.render import report as write_page
 
-    page = write_page(list(folders), out or Path("reports") / f"{folders[0].resolve().name}.html")
+    page = write_page(list(folders), out)
     click.echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)")

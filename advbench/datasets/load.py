@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from advbench.core.call_checks import check_count, check_seed, check_value
+from advbench.core.call_checks import check_count, check_seed, check_value, shown
 from advbench.datasets.class_names import NAMED, class_names
 from advbench.datasets.dataset import Dataset
 from advbench.datasets.images import read_image
@@ -58,15 +58,20 @@ def load_samples(
     split: str = "test",
     seed: int = 0,
     choose: Choose = "stratified",
+    root: Path | str | None = None,
 ) -> tuple[Tensor, Tensor]:
     """x (count, C, H, W) float32 in [0, 1] and y (count,) int64; all samples if count is None.
 
-    Chosen by `select`: stratified by class and seeded. Raises ConfigError as `load_dataset` and `select` do.
+    Chosen by `select`: stratified by class and seeded. root: where the files of a named dataset are, as in
+    `load_dataset`. Raises ConfigError as `load_dataset` and `select` do.
     """
     check_value("dataset", dataset, str | Dataset)
     check_count("count", count)
     check_seed(seed)
-    source = load_dataset(dataset, split) if isinstance(dataset, str) else dataset
+    if not isinstance(root, str | Path | None):
+        raise ConfigError(f"root must be a folder, got {shown(root)}")
+    folder = None if root is None else Path(root)
+    source = load_dataset(dataset, split, root=folder) if isinstance(dataset, str) else dataset
     ids = select(source, count, seed, choose)
     return source.images(ids), source.labels[ids]
 

@@ -93,17 +93,18 @@ class Part:
     anchored: set[str]  # keys of the cells whose link target stands in this part, once per page
 
 
-def report(results: Path | str | Sequence[Path | str], out: Path | str) -> Path:
+def report(results: Path | str | Sequence[Path | str], out: Path | str | None = None) -> Path:
     """Write the page about the matrices stored in the folders `results` (or the one folder) to `out`; returns its path.
 
-    A folder is that of a matrix, or holds a single one. Raises ConfigError if no folder is given, one of them holds no
-    matrix or several, or `out` cannot be written.
+    out: reports/<first folder's name>.html if not given. A folder is that of a matrix, or holds a single one. Raises
+    ConfigError if no folder is given, one of them holds no matrix or several, or `out` cannot be written.
     """
     check_value("results", results, Path | list[Path])
-    check_value("out", out, Path)
-    folders, out = [Path(results)] if isinstance(results, str | Path) else [Path(one) for one in results], Path(out)
+    check_value("out", out, Path | None)
+    folders = [Path(results)] if isinstance(results, str | Path) else [Path(one) for one in results]
     if not folders:
         raise ConfigError("report needs at least one folder with results")
+    out = Path("reports") / f"{folders[0].resolve().name}.html" if out is None else Path(out)
     check_room(out.parent)
     matrices = [read_matrix(folder) for folder in folders]
     seen: set[str] = set()

@@ -189,6 +189,22 @@ def test_attack_takes_a_class_as_its_goal(
     assert "| fgsm | 3 | linf |" in capsys.readouterr().out
 
 
+def test_attack_without_out_has_a_folder_for_each_attack_and_finds_it_again(
+    advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = attack_arguments(tmp_path, "--samples", "10")
+    given = given[: given.index("--out")] + given[given.index("--out") + 2 :]
+    for eps in ("0.1", "0.2", "0.1"):
+        assert advbench("attack", "fgsm", *given, "--eps", eps) == 0
+    assert "1 of 1 cells are stored already" in capsys.readouterr().out
+    first, second = (tmp_path / "results" / "attacks").iterdir()
+    assert first.name.startswith("fgsm-linear-digits-")
+    assert second.name.startswith("fgsm-linear-digits-")
+    assert advbench("report", first) == 0
+    assert (tmp_path / "reports" / f"{first.name}.html").exists()
+
+
 def test_attack_takes_the_name_of_a_class_as_its_goal(
     advbench: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,6 +87,7 @@ def test_the_root_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch,
         ({"count": "3"}, "count must be a whole number of at least 1, got '3'"),
         ({"count": 0}, "count must be a whole number of at least 1, got 0"),
         ({"seed": -1}, "seed must be a whole number >= 0, got -1"),
+        ({"root": 3}, "root must be a folder, got 3"),
     ],
 )
 def test_values_that_are_no_numbers_are_refused(arguments: dict[str, object], message: str) -> None:

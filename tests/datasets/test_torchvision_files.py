@@ -12,7 +12,7 @@ import torch
 from scipy.io import savemat
 from torchvision import datasets as zoo
 
-from advbench.datasets.load import load_dataset
+from advbench.datasets.load import load_dataset, load_samples
 from advbench.types import ConfigError
 
 IMAGES = np.arange(3 * 28 * 28, dtype=np.int64).reshape(3, 28, 28).astype(np.uint8)
@@ -38,6 +38,9 @@ def test_idx_files_are_read(name: str, folder: str, tmp_path: Path) -> None:
     assert data.labels.tolist() == LABELS
     assert len(data.classes) == 10
     torch.testing.assert_close(data.images(torch.arange(3)), torch.from_numpy(IMAGES)[:, None] / 255)
+    x, y = load_samples(name, root=str(tmp_path))
+    assert torch.equal(x, data.images(torch.arange(3)))
+    assert y.tolist() == LABELS
 
 
 @pytest.mark.parametrize(
