@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import cast
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from advbench.bench.jobs import EnsembleRecipe, Recipe, SubstituteRecipe
 from advbench.datasets.dataset import Dataset
@@ -115,6 +117,7 @@ def _once(folder: Path, make: Callable[[], None]) -> None:
 def _train(recipe: Recipe, model: nn.Module, folder: Path, *, device: str | torch.device, progress: bool) -> None:
     if recipe.training is None:
         raise ConfigError(f"{recipe.label or recipe.spec}: there are neither weights nor a training")
+    _announce(recipe.label or recipe.spec, recipe.key, progress=progress)
     data = _training_data(recipe)
     curve = train(
         model,
@@ -143,6 +146,8 @@ def _learn(
     device: str | torch.device,
     progress: bool,
 ) -> None:
+    who = f"{recipe.student.label} from the labels of {recipe.victim.label}"
+    _announce(who, recipe.key, progress=progress)
     data = _training_data(recipe.student)
     victim = obtain(recipe.victim, results=results, device=device, progress=progress)
     ask: Callable[..., Substitute] = substitute
@@ -152,6 +157,12 @@ def _learn(
     facts: dict[str, Json] = {"queries": learnt.queries, "agreement": learnt.agreement}
     write_json(folder / RECIPE, {"key": recipe.key, "identity": recipe.identity(), **facts})
     write_tensors(folder / WEIGHTS, model.state_dict())
+
+
+def _announce(label: str, key: str, *, progress: bool) -> None:
+    """The epochs told below do not say whose they are."""
+    if progress:
+        tqdm.write(f"training {label} ({key[:8]})", file=sys.stderr)
 
 
 def _training_data(recipe: Recipe) -> Dataset:

@@ -80,6 +80,19 @@ def test_a_training_is_kept_whole_under_its_key_and_not_repeated(
 
 
 @pytest.mark.slow
+def test_it_is_said_what_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    student = replace(RECIPE.plain(), seed=7, label="twin")
+    recipe = SubstituteRecipe(student, RECIPE, PARAMS, 0)
+    obtain(recipe, results=tmp_path)
+    heads = [line for line in capsys.readouterr().err.splitlines() if line.startswith("training")]
+    assert heads == [
+        f"training twin from the labels of small_cnn adversarial ({recipe.key[:8]})",
+        f"training small_cnn adversarial ({RECIPE.key[:8]})",
+    ]
+    obtain(recipe, results=tmp_path)
+    assert "training" not in capsys.readouterr().err
+
+
 def test_defense_and_seed_reach_the_training(tmp_path: Path) -> None:
     variants = [RECIPE, RECIPE.plain(), replace(RECIPE, seed=1), replace(RECIPE, threat=ThreatModel(2.0, 0.5))]
     models = [weights(obtain(recipe, results=tmp_path, progress=False)) for recipe in variants]
