@@ -56,6 +56,7 @@ attacks:
   - fgsm
   - {pgd: {steps: [10, 40], goal: [untargeted, least_likely]}} # four attacks
   - {square: {queries: 1000}}
+  - fmn # the nearest example, in l2 and in linf
   - {transfer: {substitute: {twin: {defense: none}}, via: {mi_fgsm: {steps: 20}}}}
 controls: [{random_sphere: {tries: 100}}]
 explain: [saliency, {rise: {masks: 500}}]

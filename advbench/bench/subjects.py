@@ -145,7 +145,7 @@ def _twin(setting: Setting, victim: Recipe, details: Mapping[str, Json]) -> Reci
     if details["defense"] == "same" and victim.stage == "training":
         return replace(victim, seed=seed, label=f"twin of {victim.label}")
     training = _undefended(setting.matrix).training if victim.stage == "training" else victim.training
-    return replace(victim.plain(), seed=seed, training=training, label="undefended twin")
+    return replace(victim.plain(), seed=seed, training=training, label=f"undefended twin of {victim.label}")
 
 
 def _labels(setting: Setting, victim: Recipe, details: Mapping[str, Json]) -> SubstituteRecipe:

@@ -55,4 +55,5 @@ def test_the_example_has_every_key_and_makes_cells(module: ModuleType, tmp_path:
     models, defenses = ("small_cnn", "mlp width=64", "mlp width=256"), ("none", "adversarial")
     found = {(job.labels["model"], job.labels["defense"]) for job in plan.jobs}
     assert found == set(itertools.product(models, defenses))
+    assert {(job.labels["norm"], job.threat.eps is None) for job in plan.jobs} == {("linf", False), ("l2", True)}
     assert sum("excluded" in skip.reason for skip in plan.skips) == 8
