@@ -40,8 +40,8 @@ def bpda(
     through. sigmoid: 1 / (1 + exp(-sharpness (z - threshold))). hard_tanh: straight through, but only where z is within
     1 / sharpness of `threshold`. The last two are for a module that is a step at `threshold`. Norms, radius and cost
     are those of `via`. Raises ConfigError if no module has this name, its output has not as many components as its
-    input, sharpness <= 0, threshold is not finite, or `via`
-    cannot have this norm or goal or attacks all samples together.
+    input, sharpness <= 0, threshold is not finite, or `via` cannot have this norm or goal or attacks all samples
+    together.
     """
     if not isfinite(threshold):
         raise ConfigError(f"threshold must be finite, got {threshold}")
