@@ -86,6 +86,18 @@ def test_hostile_names_appear_as_text(visit: object) -> None:
     assert page.locator("script").count() == 1
 
 
+def test_a_long_substitute_wraps_and_leaves_the_radii_in_sight(visit: object) -> None:
+    page = visit(viewport={"width": 1280, "height": 800})
+    names = page.locator(".frame[aria-labelledby*='transfers-'] tbody td:nth-child(5) .name")
+    assert names.count() > 0
+    boxes = names.evaluate_all("""names => names.map(name => {
+        name.textContent = "undefended twin of small_cnn fast_adversarial";
+        return [name.offsetWidth, name.scrollHeight - name.clientHeight];
+    })""")
+    assert max(width for width, _ in boxes) <= 8.5 * 16 + 1
+    assert max(hidden for _, hidden in boxes) <= 1
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_names_are_whole_in_headings_and_told_in_full_where_tables_cut_them(visit: object, width: int) -> None:
     page = visit(viewport={"width": width, "height": 800})
